@@ -4,15 +4,16 @@ The driver (rafka.io) and the simulator (rafka.sim) perform them; `events.py` ho
 
 1. A token is answered exactly once, or the process dies. `NO_ANSWER` (0) asks for no answer, but a failure of
    such an operation still comes back as `Failed` with token 0 and the file's name.
-2. Operations on one file are performed in the order given. A `Sync` covers every earlier `Write` and `Truncate` of
-   its file; syncs of one file complete in order. Different files have no order.
+2. Operations on one file are performed in the order given. A `Sync` covers every earlier `Write` and
+   `Truncate` of its file; syncs of one file complete in order. Different files have no order.
 3. A `Sync` makes a file's bytes and length durable, not its name: a new, renamed or unlinked name is durable
    only after `SyncDir` of its directory.
 4. `Send`s on one connection keep their order. Nothing else does.
-5. No effect waits silently for another. If B may happen only once A is durable, the core keeps B until A's answer.
+5. No effect waits silently for another. If B may happen only once A is durable, the core keeps B until
+   the answer to A.
 6. A buffer belongs to whoever received it last; nobody writes to it after handing it over.
-7. A driver stops reading from a connection while more than its send limit waits unsent, so a slow reader costs
-   bounded memory.
+7. A driver stops reading from a connection while more than its send limit waits unsent, so a slow reader
+   costs bounded memory.
 
 Paths are relative to the data directory, with forward slashes; they never begin with "/" or contain "..".
 """
@@ -48,7 +49,10 @@ class Sync:
 
 @value
 class Read:
-    """Read `length` bytes at `position`. Answered by Loaded: shorter at the end of the file, empty past it."""
+    """Read `length` bytes at `position`.
+
+    Answered by Loaded: shorter at the end of the file, empty past it.
+    """
 
     file: File
     position: int
@@ -176,7 +180,10 @@ class Reply:
 
 @value
 class Note:
-    """A transition worth a log line. level: "debug", "info", "warning" or "error"; name: a short fixed phrase."""
+    """A transition worth a log line.
+
+    level: "debug", "info", "warning" or "error"; name: a short fixed phrase.
+    """
 
     level: str
     name: str

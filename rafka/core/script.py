@@ -6,6 +6,7 @@ ends, the `Running` is put into `out.moved`, where its parent finds it with `res
 """
 
 from collections.abc import Generator
+from copy import copy
 from typing import Generic, TypeAlias, TypeVar
 
 import attrs
@@ -13,7 +14,7 @@ import attrs
 from rafka.core.effects import DiskEffect
 from rafka.core.events import DiskEvent
 from rafka.core.machine import Outbox
-from rafka.core.types import Now
+from rafka.core.types import Now, Token
 
 T = TypeVar("T")
 Script: TypeAlias = Generator[DiskEffect, DiskEvent, T]
@@ -54,7 +55,13 @@ class Running(Generic[T]):
             self.result = stop.value
             self.out.moved.append(self)
             return
-        self.out.effects.append(attrs.evolve(effect, token=self.out.token(self)))
+        self.out.effects.append(_with_token(effect, self.out.token(self)))
+
+
+def _with_token(effect: DiskEffect, token: Token) -> DiskEffect:
+    asked = copy(effect)  # the script's own effect stays as it was yielded
+    object.__setattr__(asked, "token", token)
+    return asked
 
 
 def run(script: Script[T], out: Outbox, purpose: object) -> Running[T]:
