@@ -1,18 +1,30 @@
-# Two commands: `make test` proves it; `make setup` makes the environment alone. Everything lives in .venv.
+# `make run` starts it, `make test` proves it, `make setup` makes the environment alone. Everything lives in .venv.
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: help setup test lint
+.PHONY: help setup run lint test
 help:
+	@echo "make run     make .venv with what running needs, and start a broker with its data in ./data"
 	@echo "make setup   make .venv with Rafka and its development tools"
 	@echo "make test    lint, types, import contracts and all tests"
 
-setup: $(VENV)/.ready
-$(VENV)/.ready: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+# The stamps make a second start free: pip runs again only when pyproject.toml has changed.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
+
+$(VENV)/.ready: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(VENV)/.runs $@
+
+setup: $(VENV)/.ready
+
+run: $(VENV)/.runs
+	@exec $(BIN)/rafka run --data-dir ./data
 
 lint: setup
 	$(BIN)/ruff check
