@@ -1,0 +1,15 @@
+"""CRC-32C (Castagnoli), the checksum of record batches and snapshots; the only importer of fastcrc.
+
+"123456789" gives 0xE3069283. Source: RFC 3720 appendix B.4; Kafka's `org.apache.kafka.common.utils.Crc32C`.
+"""
+
+from fastcrc import crc32
+
+from rafka.core.types import Buffer
+
+_iscsi = crc32.iscsi
+
+
+def crc32c(data: Buffer) -> int:
+    """Sum `data`, any contiguous buffer, without copying it; 0 to 2^32 - 1."""
+    return int(_iscsi(data))
