@@ -1,0 +1,204 @@
+"""A node with protocol sessions around it: bytes and completions in, bytes and file operations out.
+
+This is the machine that a driver or the simulator runs. It owns what every connection needs, whoever it belongs
+to: sessions, back-pressure, limits and idleness. Requests go to the node inside as `Requested`; its `Reply`s come
+back here and leave as `Send`s, one a turn and connection. All else passes through in both directions.
+
+Limits, and what happens at them (each a Kafka broker setting where Kafka has one):
+
+- `connections_max` (max.connections): one more is closed at once, with a note.
+- `unanswered_max`: requests of one connection that wait for answers; then it is not read until half are out.
+- `frame_bytes_max` (socket.request.max.bytes): a larger frame ends its connection.
+- `idle_ms_max` (connections.max.idle.ms): without a byte from the client and without an open request for so
+  long, a connection is closed. A frame that has begun must be whole in that time too, however slowly it drips.
+
+A client's violation ends its own connection and nothing else.
+"""
+
+from collections.abc import Iterable
+
+import attrs
+
+from rafka.core.effects import Close, Effect, Fill, Note, Pause, Reply, Resume, Send
+from rafka.core.errors import RemoteProtocolError
+from rafka.core.events import Connected, Disconnected, Event, Filled, Received, Requested
+from rafka.core.machine import Machine
+from rafka.core.shape import value
+from rafka.core.types import ConnId, MonoNs, Now
+from rafka.net.kafka.session import Protocol, Session
+
+MS = 1_000_000
+
+
+@value
+class Limits:
+    """What one server allows; the defaults are Kafka's where Kafka has the setting."""
+
+    connections_max: int = 10_000
+    unanswered_max: int = 128
+    frame_bytes_max: int = 100 << 20
+    idle_ms_max: int = 600_000
+
+
+@attrs.define(eq=False)
+class _Connection:
+    session: Session
+    active: MonoNs
+    """When the client last sent a byte that moved something: begun a frame, or made one whole."""
+    is_paused: bool = False
+    is_closing: bool = False
+
+
+@attrs.define(eq=False)
+class Server:
+    """Drives `node`, a Machine that takes Requested and Disconnected and gives Reply, through Kafka's protocol."""
+
+    node: Machine
+    protocol: Protocol
+    limits: Limits = attrs.field(factory=Limits)
+    _connections: dict[ConnId, _Connection] = attrs.field(factory=dict)
+    _effects: list[Effect] = attrs.field(factory=list)
+    _sendable: dict[ConnId, _Connection] = attrs.field(factory=dict)
+    """Connections whose session may have answers to send, in the order they got them."""
+    _sweep_at: MonoNs | None = None
+
+    def handle(self, event: Event, now: Now) -> None:
+        """Take one event; what is about connections stays here, the rest is the node's."""
+        match event:
+            case Received():
+                self._received(event, now)
+            case Filled():
+                self._filled(event, now)
+            case Connected():
+                self._connected(event, now)
+            case Disconnected():
+                self._sendable.pop(event.conn, None)
+                if self._connections.pop(event.conn, None) is not None:
+                    self.node.handle(event, now)
+            case _:
+                self.node.handle(event, now)
+
+    def tick(self, now: Now) -> None:
+        """Let the node do what is due, and close who has been silent for too long."""
+        self.node.tick(now)
+        if self._sweep_at is not None and self._sweep_at <= now.mono:
+            self._sweep(now)
+
+    def drain(self) -> list[Effect]:
+        """Give up the turn's effects: the node's own, then the answers, one Send a connection."""
+        for effect in self.node.drain():
+            if isinstance(effect, Reply):
+                self._answer(effect)
+            else:
+                self._effects.append(effect)
+        for conn, connection in self._sendable.items():
+            self._send(conn, connection)
+        self._sendable.clear()
+        effects, self._effects = self._effects, []
+        return effects
+
+    def deadline(self) -> MonoNs | None:
+        """Say when the node, or the next look for idle connections, is due."""
+        node_at = self.node.deadline()
+        if node_at is None or self._sweep_at is None:
+            return self._sweep_at if node_at is None else node_at
+        return min(node_at, self._sweep_at)
+
+    def check(self) -> None:
+        """Assert what must hold between turns."""
+        assert not self._effects
+        assert not self._sendable
+        assert len(self._connections) <= self.limits.connections_max
+        assert (self._sweep_at is not None) >= bool(self._connections)
+
+    def _connected(self, event: Connected, now: Now) -> None:
+        if len(self._connections) >= self.limits.connections_max:
+            self._effects.append(Close(event.conn, "max.connections is reached"))
+            self._note("warning", "connection refused", peer=event.peer, limit=self.limits.connections_max)
+            return
+        session = Session(event.conn, self.protocol, self.limits.frame_bytes_max)
+        self._connections[event.conn] = _Connection(session, now.mono)
+        if self._sweep_at is None:
+            self._sweep_at = self._next_sweep(now)
+        self.node.handle(event, now)
+
+    def _received(self, event: Received, now: Now) -> None:
+        connection = self._connections.get(event.conn)
+        if connection is None or connection.is_closing:
+            return  # bytes that were on their way when we closed
+        was_mid_frame = connection.session.frames.is_mid_frame
+        try:
+            requests = connection.session.receive(event.data)
+        except RemoteProtocolError as error:
+            self._violated(event.conn, connection, error)
+            return
+        if requests or not was_mid_frame:
+            connection.active = now.mono
+        self._pass_on(event.conn, connection, requests, now)
+
+    def _filled(self, event: Filled, now: Now) -> None:
+        connection = self._connections.get(event.conn)
+        if connection is None or connection.is_closing:
+            return
+        try:
+            requests = connection.session.filled()
+        except RemoteProtocolError as error:
+            self._violated(event.conn, connection, error)
+            return
+        connection.active = now.mono
+        self._pass_on(event.conn, connection, requests, now)
+
+    def _pass_on(
+        self, conn: ConnId, connection: _Connection, requests: Iterable[Requested], now: Now
+    ) -> None:
+        for request in requests:
+            self.node.handle(request, now)
+        session = connection.session
+        buffer = session.frames.wanted()
+        if buffer is not None:
+            self._effects.append(Fill(conn, buffer))
+        if session.unanswered >= self.limits.unanswered_max and not connection.is_paused:
+            connection.is_paused = True
+            self._effects.append(Pause(conn))
+        self._sendable[conn] = connection  # the session may have answered by itself
+
+    def _answer(self, reply: Reply) -> None:
+        connection = self._connections.get(reply.conn)
+        if connection is None:
+            return  # it went away before its answer came
+        connection.session.answer(reply.correlation, reply.body)
+        self._sendable[reply.conn] = connection
+
+    def _send(self, conn: ConnId, connection: _Connection) -> None:
+        if connection.is_closing:
+            return
+        pieces = connection.session.drain()
+        if pieces:
+            self._effects.append(Send(conn, pieces))
+        if connection.is_paused and connection.session.unanswered <= self.limits.unanswered_max // 2:
+            connection.is_paused = False
+            self._effects.append(Resume(conn))
+
+    def _violated(self, conn: ConnId, connection: _Connection, error: RemoteProtocolError) -> None:
+        self._note("warning", "protocol violation", conn=conn, reason=str(error))
+        self._close(conn, connection, f"protocol violation: {error}")
+
+    def _close(self, conn: ConnId, connection: _Connection, reason: str) -> None:
+        connection.is_closing = True
+        self._effects.append(Close(conn, reason))
+
+    def _sweep(self, now: Now) -> None:
+        silent_since = now.mono - self.limits.idle_ms_max * MS
+        for conn, connection in self._connections.items():
+            session = connection.session
+            is_waiting_for_us = session.unanswered > 0 and not session.frames.is_mid_frame
+            if connection.active <= silent_since and not is_waiting_for_us and not connection.is_closing:
+                self._close(conn, connection, "idle for connections.max.idle.ms")
+        self._sweep_at = self._next_sweep(now) if self._connections else None
+
+    def _next_sweep(self, now: Now) -> MonoNs:
+        """Look ten times per idle limit: a connection lives at most a tenth longer than allowed."""
+        return MonoNs(now.mono + max(1, self.limits.idle_ms_max // 10) * MS)
+
+    def _note(self, level: str, name: str, **fields: object) -> None:
+        self._effects.append(Note(level, name, fields))
