@@ -1,0 +1,180 @@
+"""The driver that runs wherever trio does: readiness by trio, disk waiting in a few threads.
+
+One task per connection waits for readability and then for its turn; the turn itself receives, so both drivers
+share every rule of `driver.py`. Syncs and reads run in threads, at most `THREADS` at a time. Costs a task switch
+per request more than `uring.py`: see docs/decisions/0003-own-io-uring-ring.md for the numbers.
+"""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import trio
+
+from rafka.core.machine import Machine
+from rafka.io.disk import Operation, Reading
+from rafka.io.driver import Engine, calm_collector
+from rafka.io.journal import Journal, journal
+from rafka.io.sockets import Connection
+
+THREADS = 8
+
+
+class PortableDriver:
+    """Runs a machine under trio; also the poller of its own engine."""
+
+    def __init__(self, notes: Journal | None = None) -> None:
+        self._journal = notes if notes is not None else journal()
+        self._wake = trio.Event()
+        self._limiter: trio.CapacityLimiter
+        self._nursery: trio.Nursery
+        self._engine: Engine
+        self._listeners: dict[socket.socket, trio.lowlevel.ParkingLot] = {}
+
+    def run(self, machine: Machine, data_dir: str) -> int:
+        """Take turns until the machine asks to Stop; give its exit code."""
+        try:
+            with calm_collector():
+                return trio.run(self._main, machine, data_dir)
+        except BaseExceptionGroup as group:  # what a turn raised, wrapped by the nursery
+            if len(group.exceptions) == 1:
+                raise group.exceptions[0] from None
+            raise
+
+    async def _main(self, machine: Machine, data_dir: str) -> int:
+        self._limiter = trio.CapacityLimiter(THREADS)
+        self._engine = engine = Engine(machine, data_dir, self, self._journal)
+        async with trio.open_nursery() as self._nursery:
+            if threading.current_thread() is threading.main_thread():
+                await self._nursery.start(self._signals)
+            while (code := engine.turn()) is None:
+                await self._pause(engine.wait_ns(time.monotonic_ns()))
+            self._nursery.cancel_scope.cancel()
+        return code
+
+    async def _pause(self, wait_ns: int | None) -> None:
+        if wait_ns == 0:
+            await trio.lowlevel.checkpoint()
+        elif wait_ns is None:
+            await self._wake.wait()
+        else:
+            with trio.move_on_after(wait_ns / 1_000_000_000):
+                await self._wake.wait()
+        if self._wake.is_set():
+            self._wake = trio.Event()
+
+    async def _signals(self, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as numbers:
+            task_status.started()
+            async for number in numbers:
+                self._engine.terminated(number)
+                self._wake.set()
+
+    # ---- connections ------------------------------------------------------------------------------
+
+    def watch(self, conn: Connection) -> None:
+        """Begin to report `conn` through `Engine.readable`."""
+        conn.poll = lot = trio.lowlevel.ParkingLot()
+        self._nursery.start_soon(self._watch, conn, lot)
+
+    async def _watch(self, conn: Connection, lot: trio.lowlevel.ParkingLot) -> None:
+        while not conn.has_ended:
+            try:
+                await trio.lowlevel.wait_readable(conn.sock)
+            except trio.ClosedResourceError:
+                return
+            self._engine.readable(conn)
+            self._wake.set()
+            await lot.park()
+
+    def rearm(self, conn: Connection, *, is_drained: bool) -> None:
+        """Report `conn` again when it is readable."""
+        del is_drained  # trio reports levels, not edges
+        assert isinstance(conn.poll, trio.lowlevel.ParkingLot)
+        conn.poll.unpark()
+
+    def await_room(self, conn: Connection) -> None:
+        """Report `conn` through `Engine.writable` once its socket takes bytes again."""
+        self._nursery.start_soon(self._await_room, conn)
+
+    async def _await_room(self, conn: Connection) -> None:
+        if conn.has_ended:
+            return
+        try:
+            await trio.lowlevel.wait_writable(conn.sock)
+        except trio.ClosedResourceError:
+            return
+        self._engine.writable(conn)
+        self._wake.set()
+
+    def forget(self, conn: Connection) -> None:
+        """Stop reporting `conn`; its tasks end."""
+        trio.lowlevel.notify_closing(conn.sock)
+        assert isinstance(conn.poll, trio.lowlevel.ParkingLot)
+        conn.poll.unpark_all()
+
+    # ---- listeners --------------------------------------------------------------------------------
+
+    def listen(self, listener: socket.socket) -> None:
+        """Report `listener` through `Engine.acceptable`, again and again."""
+        self._listeners[listener] = lot = trio.lowlevel.ParkingLot()
+        self._nursery.start_soon(self._listen, listener, lot)
+
+    async def _listen(self, listener: socket.socket, lot: trio.lowlevel.ParkingLot) -> None:
+        while listener in self._listeners:
+            try:
+                await trio.lowlevel.wait_readable(listener)
+            except trio.ClosedResourceError:
+                return
+            self._engine.acceptable(listener)
+            self._wake.set()
+            await lot.park()
+
+    def listen_again(self, listener: socket.socket) -> None:
+        """Nobody waits at `listener` any more: report the next one."""
+        self._listeners[listener].unpark()
+
+    def unlisten(self, listener: socket.socket) -> None:
+        """Stop reporting `listener`."""
+        trio.lowlevel.notify_closing(listener)
+        self._listeners.pop(listener).unpark_all()
+
+    # ---- the disk ---------------------------------------------------------------------------------
+
+    def sync(self, operation: Operation, *, is_dir: bool) -> None:
+        """Make a descriptor's bytes durable in a thread."""
+        call = os.fsync if is_dir else _sync_data
+        self._nursery.start_soon(self._in_thread, operation, lambda: call(operation.fd))
+
+    def read(self, operation: Reading) -> None:
+        """Read one piece in a thread."""
+
+        def call() -> int:
+            return os.preadv(operation.fd, [operation.rest()], operation.position())
+
+        self._nursery.start_soon(self._in_thread, operation, call)
+
+    async def _in_thread(self, operation: Operation, call: Callable[[], int | None]) -> None:
+        try:
+            result = await trio.to_thread.run_sync(call, limiter=self._limiter) or 0
+        except OSError as error:
+            result = -(error.errno or 5)
+        operation.finish(result)
+        self._wake.set()
+
+
+def _sync_data(fd: int) -> None:
+    """Make bytes and length durable, through the drive's cache too (macOS needs to be asked for that)."""
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(fd)
+        return
+    import fcntl
+
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is None:
+        os.fsync(fd)
+    else:
+        fcntl.fcntl(fd, full)
