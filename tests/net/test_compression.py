@@ -12,7 +12,7 @@ from pathlib import Path
 import cramjam
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rafka.core.errors import CorruptRecord
@@ -24,6 +24,7 @@ TEXT = b"".join(b"line %d of a text that repeats itself\n" % i for i in range(50
 MEBIBYTE = 1 << 20
 
 
+@settings(deadline=None)
 @given(st.sampled_from(CODECS), st.binary(max_size=5000), st.integers(1, 40))
 def test_what_is_compressed_comes_back_whole(codec, piece, times):
     data = piece * times
@@ -40,12 +41,14 @@ def test_any_buffer_may_be_compressed(codec):
         assert codecs.decompress(codec, codecs.compress(codec, data), len(TEXT)) == TEXT
 
 
+@settings(deadline=None)
 @given(st.sampled_from((*CODECS, 0, 5, 7)), st.binary(max_size=300))
 def test_garbage_is_a_corrupt_record_or_data_within_the_limit(codec, garbage):
     with contextlib.suppress(CorruptRecord):
         assert len(Compression().decompress(codec, garbage, 1000)) <= 1000
 
 
+@settings(deadline=None)
 @given(st.sampled_from(CODECS), st.data())
 def test_a_cut_or_flipped_stream_never_raises_anything_else(codec, data):
     packed = bytearray(Compression().compress(codec, TEXT[:2000]))

@@ -2,7 +2,7 @@
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rafka.core.config import LogConfig
@@ -121,6 +121,7 @@ def test_a_compacted_topic_names_every_record_without_a_key(codec):
     assert prepared(whole, config)[0] is whole
 
 
+@settings(deadline=None)
 @given(st.integers(0, 4), st.sampled_from(CODEC_NAMES), st.booleans())
 def test_a_topic_that_names_a_codec_holds_the_same_records_in_it(codec, name, late):
     time = "LogAppendTime" if late else "CreateTime"
@@ -152,6 +153,7 @@ def test_a_bomb_is_an_invalid_record():
     assert refusal(view, config) == ErrorCode.INVALID_RECORD
 
 
+@settings(deadline=None)
 @given(st.integers(0, 4), st.binary(max_size=60), st.booleans())
 def test_records_that_cannot_be_read_are_invalid_where_they_must_be_read(codec, garbage, packed):
     view = batch_of()
