@@ -11,7 +11,6 @@ import pytest
 
 from tests.clients.support import unique
 
-
 # The suites are here before the broker is. Until rafka.io.broker exists they run only against a given bootstrap address.
 collect_ignore_glob = (
     [] if find_spec("rafka.io.broker") or os.environ.get("RAFKA_TEST_BOOTSTRAP") else ["test_*.py"]
