@@ -12,6 +12,7 @@ from typing import Protocol, cast
 
 import click
 
+from rafka.cli.address import split_address
 from rafka.core.errors import ConfigError, RafkaError
 
 
@@ -69,7 +70,7 @@ def run(  # noqa: PLR0913 – one parameter for each option
     check_address("--listen", listen)
     if advertise is not None:
         check_address("--advertise", advertise)
-    settings = (read_config(config_file) if config_file else {}) | dict(read_pairs(pairs))
+    settings = (read_config(config_file) if config_file else {}) | dict(read_pairs(pairs, "--set"))
     code = load_broker().run(
         settings=settings,
         data_dir=data_dir,
@@ -92,19 +93,19 @@ def load_broker() -> Broker:
 
 
 def check_address(option: str, text: str) -> None:
-    """Raise a usage error unless text is host:port with a port in 0..65535; IPv6 hosts stand in brackets."""
-    host, colon, port = text.rpartition(":")
-    bare_v6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
-    if not (colon and host and port.isascii() and port.isdecimal() and int(port) < 1 << 16) or bare_v6:
-        raise click.BadParameter(f"{text!r} is not host:port", param_hint=option)
+    """Raise a usage error unless text is host:port with a port in 0..65535."""
+    try:
+        split_address(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from error
 
 
-def read_pairs(pairs: Iterable[str]) -> Iterator[tuple[str, str]]:
+def read_pairs(pairs: Iterable[str], option: str) -> Iterator[tuple[str, str]]:
     """Split each KEY=VALUE at its first equals sign; raise a usage error when there is none."""
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not (key and equals):
-            raise click.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--set")
+            raise click.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint=option)
         yield key, text
 
 
