@@ -1,0 +1,7 @@
+"""What all tests share: property tests without a clock."""
+
+from hypothesis import settings
+
+# A test never fails for being slow: other work on the machine must not decide what is correct.
+settings.register_profile("rafka", deadline=None, print_blob=True)
+settings.load_profile("rafka")
