@@ -77,6 +77,7 @@ class Field:
     tagged: str
     default: object
     ignorable: bool
+    in_response: bool
 
     @property
     def is_array(self) -> bool:
@@ -87,6 +88,7 @@ class Field:
         """The type of the attribute."""
         element = self.type.removeprefix("[]")
         word = self.struct if element == "struct" else PYTHON_TYPES[element]
+        word = "Records" if element == "records" and self.in_response else word
         word = f"list[{word}]" if self.is_array else word
         return word + " | None" if self.nullable or self.default is None else word
 
@@ -199,7 +201,7 @@ def read_default(raw: Json, kind: str) -> object:
     return int(str(given or 0), 0)
 
 
-def read_field(raw: Json) -> Field:
+def read_field(raw: Json, message_kind: str) -> Field:
     """Turn a field's definition into facts."""
     prefix = "[]" if raw["type"].startswith("[]") else ""
     element = raw["type"].removeprefix("[]")
@@ -216,7 +218,15 @@ def read_field(raw: Json) -> Field:
     versions = raw.get("versions", tagged)
     default = read_default(raw, kind)
     return Field(
-        snake(raw["name"]), kind, struct, versions, nullable, tag, default, bool(raw.get("ignorable", False))
+        snake(raw["name"]),
+        kind,
+        struct,
+        versions,
+        nullable,
+        tag,
+        default,
+        bool(raw.get("ignorable", False)),
+        message_kind == "response",
     )
 
 
@@ -238,7 +248,7 @@ def read_structs(name: str, raw: Json) -> list[Struct]:
     def visit(struct: str) -> None:
         if struct in ordered:
             return
-        fields = [read_field(item) for item in found[struct]]
+        fields = [read_field(item, raw["type"]) for item in found[struct]]
         for item in fields:
             if item.struct:
                 visit(item.struct)
@@ -304,7 +314,9 @@ def write_module(definition: Definition) -> str:
     """Return the module that holds a message's classes."""
     body = [line for s in definition.structs for line in write_class(s, definition)]
     joined = "\n".join(body)
-    base = ["Message"] + [name for name in ("UNSET", "Schema", "Unset") if re.search(rf"\b{name}\b", joined)]
+    base = ["Message"] + [
+        name for name in ("UNSET", "Records", "Schema", "Unset") if re.search(rf"\b{name}\b", joined)
+    ]
     types = [name for name in ("ZERO_UUID", "Buffer", "Uuid") if re.search(rf"\b{name}\b", joined)]
     head = [f'"""{summary(definition)}"""', "", "from __future__ import annotations", ""]
     if "ClassVar" in joined:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rafka.core.message.base import UNSET, Message, Schema, Unset
-from rafka.core.types import ZERO_UUID, Buffer, Uuid
+from rafka.core.message.base import UNSET, Message, Records, Schema, Unset
+from rafka.core.types import ZERO_UUID, Uuid
 
 
 class EpochEndOffset(Message):
@@ -127,7 +127,7 @@ class PartitionData(Message):
         snapshot_id: SnapshotId | None = None,
         aborted_transactions: list[AbortedTransaction] | None | Unset = UNSET,
         preferred_read_replica: int = -1,
-        records: Buffer | None = None,
+        records: Records | None = None,
     ) -> None:
         self.partition_index: int = partition_index
         self.error_code: int = error_code
@@ -145,7 +145,7 @@ class PartitionData(Message):
             [] if isinstance(aborted_transactions, Unset) else aborted_transactions
         )
         self.preferred_read_replica: int = preferred_read_replica
-        self.records: Buffer | None = records
+        self.records: Records | None = records
 
 
 class FetchableTopicResponse(Message):

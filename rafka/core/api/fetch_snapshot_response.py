@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rafka.core.message.base import Message, Schema
-from rafka.core.types import Buffer
+from rafka.core.message.base import Message, Records, Schema
 
 
 class SnapshotId(Message):
@@ -77,7 +76,7 @@ class PartitionSnapshot(Message):
         current_leader: LeaderIdAndEpoch | None = None,
         size: int = 0,
         position: int = 0,
-        unaligned_records: Buffer | None = None,
+        unaligned_records: Records | None = None,
     ) -> None:
         self.index: int = index
         self.error_code: int = error_code
@@ -87,7 +86,7 @@ class PartitionSnapshot(Message):
         )
         self.size: int = size
         self.position: int = position
-        self.unaligned_records: Buffer | None = unaligned_records
+        self.unaligned_records: Records | None = unaligned_records
 
 
 class TopicSnapshot(Message):

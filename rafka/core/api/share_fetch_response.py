@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rafka.core.message.base import Message, Schema
-from rafka.core.types import ZERO_UUID, Buffer, Uuid
+from rafka.core.message.base import Message, Records, Schema
+from rafka.core.types import ZERO_UUID, Uuid
 
 
 class LeaderIdAndEpoch(Message):
@@ -82,7 +82,7 @@ class PartitionData(Message):
         acknowledge_error_code: int = 0,
         acknowledge_error_message: str | None = None,
         current_leader: LeaderIdAndEpoch | None = None,
-        records: Buffer | None = None,
+        records: Records | None = None,
         acquired_records: list[AcquiredRecords] | None = None,
     ) -> None:
         self.partition_index: int = partition_index
@@ -93,7 +93,7 @@ class PartitionData(Message):
         self.current_leader: LeaderIdAndEpoch = (
             LeaderIdAndEpoch() if current_leader is None else current_leader
         )
-        self.records: Buffer | None = records
+        self.records: Records | None = records
         self.acquired_records: list[AcquiredRecords] = (
             [] if acquired_records is None else acquired_records
         )

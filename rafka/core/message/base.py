@@ -22,9 +22,14 @@ Sources: KIP-482 and the README beside Kafka's message definitions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
+from rafka.core.types import Buffer, Piece
+
 Default = int | float | str | bytes | tuple[()] | None
+Records = Buffer | Sequence[Piece]
+"""The record batches of a response: what is read is a view of the received bytes, what is written may be pieces."""
 Row = tuple[str, str, "type[Message] | None", str, str, str, Default, bool]
 Schema = tuple[Row, ...]
 

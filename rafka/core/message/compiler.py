@@ -20,13 +20,13 @@ bytes that its elements need at least, before the first of them is read.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar, cast
 
 from rafka.core.errors import LocalProtocolError, RemoteProtocolError
 from rafka.core.message import wire
-from rafka.core.message.base import NEVER, Message, Row
-from rafka.core.types import ZERO_UUID, Buffer
+from rafka.core.message.base import NEVER, Message, Records, Row
+from rafka.core.types import ZERO_UUID, Buffer, FileSlice
 
 M = TypeVar("M", bound=Message)
 
@@ -200,6 +200,15 @@ def _field_size_min(field: _Field, version: int) -> int:
     if field.compact:
         return 1
     return 2 if field.kind in ("string", "legacy_string") else 4
+
+
+def _joined(records: Records) -> Buffer:
+    """The record batches as one buffer; a copy unless they are one already."""
+    if isinstance(records, (bytes, bytearray, memoryview)):
+        return records
+    if any(isinstance(piece, FileSlice) for piece in records):
+        raise LocalProtocolError("records on disk have no bytes to encode")
+    return b"".join(cast("Sequence[Buffer]", records))
 
 
 class _Source:
@@ -452,9 +461,20 @@ class _EncodeSource(_Source):
         if field.default is None:
             return f"m.{field.name} is not None"
         if field.default == () and not field.is_array:
-            assert field.struct is not None
-            return f"m.{field.name} != {self.bind('c', field.struct())}"
+            return self.struct_differs(field, f"m.{field.name}")
         return f"m.{field.name} != {self.literal(field)}"
+
+    def struct_differs(self, field: _Field, value: str) -> str:
+        """Whether a struct is not all defaults, as source; far cheaper than comparing with one that is."""
+        assert field.struct is not None
+        tests = [f"{value} is None"]
+        for inner in _fields(field.struct, self.version):
+            name = f"{value}.{inner.name}"
+            if inner.kind == "struct" and inner.default == ():
+                tests.append(self.struct_differs(inner, name))
+            else:
+                tests.append(f"{name} != {self.literal(inner)}")
+        return f"({' or '.join(tests)})"
 
     def absent(self, field: _Field) -> None:
         """Refuse what this version cannot say."""
@@ -517,6 +537,9 @@ class _EncodeSource(_Source):
         content = value
         if "string" in field.kind:
             content = f"{value}.encode()"
+        elif field.kind == "records":
+            self.names["joined"] = _joined
+            content = f"joined({value})"
         v = f"v{len(self.names)}_{len(self.lines)}"
         if field.nullable:
             self.line(f"{v} = b'' if {value} is None else {content}")

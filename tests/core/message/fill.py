@@ -83,3 +83,24 @@ def message(cls: type[Message], version: int, random: Random, depth: int = 0) ->
 
         fields[name] = [one() for _ in range(count)] if kind.startswith("[]") else one()
     return cls(**fields)
+
+
+def damaged(data: bytes, random: Random) -> bytes:
+    """The bytes as a fault or an attacker might leave them: cut, lengthened, changed, with parts doubled."""
+    out = bytearray(data)
+    for _ in range(random.choice((1, 1, 2, 4))):
+        place = random.randrange(len(out) + 1)
+        match random.randrange(5):
+            case 0:
+                del out[place:]
+            case 1:
+                out[place:place] = random.randbytes(random.randrange(1, 9))
+            case 2:
+                out[place : place + 4] = random.choice(
+                    (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x00", b"\x80\x80")
+                )
+            case 3:
+                out[place : place + 1] = random.randbytes(1)
+            case _:
+                out += out[place:]
+    return bytes(out)
