@@ -25,22 +25,11 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 from rafka.core.errors import LocalProtocolError, RemoteProtocolError
 from rafka.core.message import wire
-from rafka.core.message.base import NEVER, Message, Records, Row
+from rafka.core.message.base import Message, Records
+from rafka.core.message.field import FORMATS, Field, fields_of, size_min, tagged_of
 from rafka.core.types import ZERO_UUID, Buffer, FileSlice
 
 M = TypeVar("M", bound=Message)
-
-_FORMATS: Final = {
-    "bool": "?",
-    "int8": "b",
-    "int16": "h",
-    "uint16": "H",
-    "int32": "i",
-    "uint32": "I",
-    "int64": "q",
-    "float64": "d",
-    "uuid": "16s",
-}
 
 _FEW: Final = 8
 """Arrays of fewer fixed-width elements, such as replicas, have a ready-made struct for each length."""
@@ -148,60 +137,6 @@ def _encoder(cls: type[Message], version: int) -> object:
     return found
 
 
-def _within(version: int, versions: str) -> bool:
-    """Whether Kafka's notation of a range ("3+", "3-7", "3", "" or "none") holds the version."""
-    if versions in ("", "none"):
-        return False
-    first, _, last = versions.removesuffix("+").partition("-")
-    return int(first) <= version <= (NEVER if versions.endswith("+") else int(last or first))
-
-
-class _Field:
-    """One row of a SCHEMA as it is at one version."""
-
-    __slots__ = ("compact", "default", "ignorable", "kind", "name", "nullable", "present", "struct", "tag")
-
-    def __init__(self, row: Row, version: int, *, flexible: bool) -> None:
-        self.name, self.kind, self.struct, versions, nullable, tagged, self.default, self.ignorable = row
-        self.compact = flexible and self.kind != "legacy_string"
-        self.nullable = _within(version, nullable)
-        tag, _, tag_versions = tagged.partition(":")
-        is_tagged = flexible and _within(version, tag_versions)
-        self.tag = int(tag) if is_tagged else -1
-        self.present = _within(version, versions) or is_tagged
-
-    @property
-    def is_array(self) -> bool:
-        return self.kind.startswith("[]")
-
-
-def _fields(cls: type[Message], version: int) -> list[_Field]:
-    flexible = version >= cls.FLEXIBLE_FROM
-    return [_Field(row, version, flexible=flexible) for row in cls.SCHEMA]
-
-
-def _tagged(fields: list[_Field]) -> list[_Field]:
-    return sorted((f for f in fields if f.present and f.tag >= 0), key=lambda f: f.tag)
-
-
-def _size_min(cls: type[Message], version: int) -> int:
-    """The fewest bytes that a struct takes at a version; at least 1, so that it bounds an array's length."""
-    flexible = version >= cls.FLEXIBLE_FROM
-    fields = [f for f in _fields(cls, version) if f.present and f.tag < 0]
-    return max(1, sum(_field_size_min(f, version) for f in fields) + flexible)
-
-
-def _field_size_min(field: _Field, version: int) -> int:
-    if field.kind in _FORMATS:
-        return struct.calcsize(">" + _FORMATS[field.kind])
-    if field.kind == "struct":
-        assert field.struct is not None
-        return 1 if field.nullable else _size_min(field.struct, version)
-    if field.compact:
-        return 1
-    return 2 if field.kind in ("string", "legacy_string") else 4
-
-
 def _joined(records: Records) -> Buffer:
     """The record batches as one buffer; a copy unless they are one already."""
     if isinstance(records, (bytes, bytearray, memoryview)):
@@ -218,7 +153,7 @@ class _Source:
         self.cls = cls
         self.version = version
         self.flexible = version >= cls.FLEXIBLE_FROM
-        self.fields = _fields(cls, version)
+        self.fields = fields_of(cls, version)
         self.lines: list[str] = []
         self.indent = 1
         self.run: list[tuple[str, str]] = []
@@ -256,7 +191,7 @@ class _Source:
         exec(compile("\n".join(self.lines), label, "exec"), self.names)  # noqa: S102  # our own text, see above
         return self.names[function]
 
-    def literal(self, field: _Field) -> str:
+    def literal(self, field: Field) -> str:
         """A fresh default of the field, as source."""
         if field.default != ():
             return "ZERO_UUID" if field.kind == "uuid" else repr(field.default)
@@ -267,7 +202,7 @@ class _DecodeSource(_Source):
     """Writes decode(buf, pos), and tags(m, buf, pos, t) where the version has tagged fields."""
 
     def compile(self) -> object:
-        tagged = _tagged(self.fields)
+        tagged = tagged_of(self.fields)
         if tagged:
             self.tags(tagged)
         self.names["new"] = object.__new__
@@ -290,7 +225,7 @@ class _DecodeSource(_Source):
         self.line("return m, pos")
         return self.execute("decode")
 
-    def tags(self, tagged: list[_Field]) -> None:
+    def tags(self, tagged: list[Field]) -> None:
         self.indent = 0
         self.block("def tags(m, buf, pos, t):")
         self.line("size = len(buf)")
@@ -330,10 +265,10 @@ class _DecodeSource(_Source):
         self.line(f"{targets}= {self.bind('u', packed.unpack_from)}(buf, pos)")
         self.line(f"pos += {packed.size}")
 
-    def field(self, field: _Field) -> None:
+    def field(self, field: Field) -> None:
         target = f"m.{field.name}"
-        if field.kind in _FORMATS:
-            self.fixed(_FORMATS[field.kind], target)
+        if field.kind in FORMATS:
+            self.fixed(FORMATS[field.kind], target)
         elif field.kind == "struct":
             self.struct(field, target)
         else:
@@ -348,7 +283,7 @@ class _DecodeSource(_Source):
                 self.line(f"elif n == -1: {target} = None")
             self.line("else: raise bad_length(n)")
 
-    def length(self, field: _Field) -> None:
+    def length(self, field: Field) -> None:
         """Read the length of what follows into n; -1 is null."""
         if field.compact:
             self.fixed("B", "n")
@@ -372,7 +307,7 @@ class _DecodeSource(_Source):
             self.line(f"{target} = str(buf[pos:end], 'utf-8')")
         self.line("pos = end")
 
-    def struct(self, field: _Field, target: str) -> None:
+    def struct(self, field: Field, target: str) -> None:
         assert field.struct is not None
         decode_struct = self.bind("d", _decoder(field.struct, self.version))
         if not field.nullable:
@@ -385,7 +320,7 @@ class _DecodeSource(_Source):
         self.line(f"elif n == -1: {target} = None")
         self.line("else: raise bad_length(n)")
 
-    def array(self, field: _Field, target: str) -> None:
+    def array(self, field: Field, target: str) -> None:
         """Read n elements."""
         element = field.kind.removeprefix("[]")
         need = self.element_size_min(field, element)
@@ -395,8 +330,8 @@ class _DecodeSource(_Source):
             self.line("end = pos + 16 * n")
             self.line(f"{target} = [bytes(buf[i:i + 16]) for i in range(pos, end, 16)]")
             self.line("pos = end")
-        elif element in _FORMATS:
-            form = _FORMATS[element]
+        elif element in FORMATS:
+            form = FORMATS[element]
             few = self.bind("f", tuple(struct.Struct(f">{n}{form}").unpack_from for n in range(_FEW)))
             self.line(f"if n < {_FEW}: {target} = list({few}[n](buf, pos))")
             self.line(f"else: {target} = list(unpack_from(f'>{{n}}{form}', buf, pos))")
@@ -411,21 +346,21 @@ class _DecodeSource(_Source):
         else:
             self.array_of_slices(field, element, target)
 
-    def array_of_slices(self, field: _Field, element: str, target: str) -> None:
+    def array_of_slices(self, field: Field, element: str, target: str) -> None:
         self.line(f"{target} = items = []")
         self.block("for _ in range(n):")
-        one = _Field(("item", element, None, "0+", "", "", 0, False), self.version, flexible=field.compact)
+        one = Field(("item", element, None, "0+", "", "", 0, False), self.version, flexible=field.compact)
         self.length(one)
         self.line("if n < 0: raise bad_length(n)")
         self.slice(element, "item")
         self.line("items.append(item)")
         self.end()
 
-    def element_size_min(self, field: _Field, element: str) -> int:
+    def element_size_min(self, field: Field, element: str) -> int:
         if field.struct is not None:
-            return _size_min(field.struct, self.version)
-        if element in _FORMATS:
-            return struct.calcsize(">" + _FORMATS[element])
+            return size_min(field.struct, self.version)
+        if element in FORMATS:
+            return struct.calcsize(">" + FORMATS[element])
         return 1 if field.compact else 2
 
 
@@ -433,7 +368,7 @@ class _EncodeSource(_Source):
     """Writes encode(m, out), and tags(m, out) where the version has tagged fields."""
 
     def compile(self) -> object:
-        tagged = _tagged(self.fields)
+        tagged = tagged_of(self.fields)
         if tagged:
             self.tags(tagged)
         self.names["LocalProtocolError"] = LocalProtocolError
@@ -456,7 +391,7 @@ class _EncodeSource(_Source):
         self.flush()
         return self.execute("encode")
 
-    def differs(self, field: _Field) -> str:
+    def differs(self, field: Field) -> str:
         """Whether the field is not its default, as source."""
         if field.default is None:
             return f"m.{field.name} is not None"
@@ -464,11 +399,11 @@ class _EncodeSource(_Source):
             return self.struct_differs(field, f"m.{field.name}")
         return f"m.{field.name} != {self.literal(field)}"
 
-    def struct_differs(self, field: _Field, value: str) -> str:
+    def struct_differs(self, field: Field, value: str) -> str:
         """Whether a struct is not all defaults, as source; far cheaper than comparing with one that is."""
         assert field.struct is not None
         tests = [f"{value} is None"]
-        for inner in _fields(field.struct, self.version):
+        for inner in fields_of(field.struct, self.version):
             name = f"{value}.{inner.name}"
             if inner.kind == "struct" and inner.default == ():
                 tests.append(self.struct_differs(inner, name))
@@ -476,7 +411,7 @@ class _EncodeSource(_Source):
                 tests.append(f"{name} != {self.literal(inner)}")
         return f"({' or '.join(tests)})"
 
-    def absent(self, field: _Field) -> None:
+    def absent(self, field: Field) -> None:
         """Refuse what this version cannot say."""
         if field.ignorable:
             return
@@ -487,7 +422,7 @@ class _EncodeSource(_Source):
     def fail(self, why: str) -> None:
         self.line(f"raise LocalProtocolError({f'{self.cls.__name__}: {why}'!r})")
 
-    def tags(self, tagged: list[_Field]) -> None:
+    def tags(self, tagged: list[Field]) -> None:
         self.indent = 0
         self.names["bytearray"] = bytearray
         self.block("def tags(m, target):")
@@ -515,11 +450,11 @@ class _EncodeSource(_Source):
             return
         self.line(f"out += {self.bind('p', struct.Struct('>' + form).pack)}({values})")
 
-    def field(self, field: _Field, value: str) -> None:
-        if field.kind in _FORMATS:
+    def field(self, field: Field, value: str) -> None:
+        if field.kind in FORMATS:
             if field.kind == "uuid":
                 self.check_uuid(value)
-            self.run.append((_FORMATS[field.kind], value))
+            self.run.append((FORMATS[field.kind], value))
         elif field.kind == "struct":
             self.struct(field, value)
         elif field.is_array:
@@ -532,7 +467,7 @@ class _EncodeSource(_Source):
         self.fail(f"{value} is not 16 bytes")
         self.end()
 
-    def slice(self, field: _Field, value: str) -> None:
+    def slice(self, field: Field, value: str) -> None:
         """Write a string, bytes or records."""
         content = value
         if "string" in field.kind:
@@ -556,7 +491,7 @@ class _EncodeSource(_Source):
         self.fail(f"{value} may not be null in version {self.version}")
         self.end()
 
-    def length(self, field: _Field, length: str) -> None:
+    def length(self, field: Field, length: str) -> None:
         """Write the run and then the length of what follows."""
         if not field.compact:
             self.run.append(("h" if "string" in field.kind and not field.is_array else "i", length))
@@ -567,7 +502,7 @@ class _EncodeSource(_Source):
         self.line("if n < 128: out.append(n)")
         self.line("else: put_uvarint(out, n)")
 
-    def struct(self, field: _Field, value: str) -> None:
+    def struct(self, field: Field, value: str) -> None:
         assert field.struct is not None
         encode_struct = self.bind("e", _encoder(field.struct, self.version))
         if not field.nullable:
@@ -582,7 +517,7 @@ class _EncodeSource(_Source):
         self.line(f"{encode_struct}({value}, out)")
         self.end()
 
-    def array(self, field: _Field, value: str) -> None:
+    def array(self, field: Field, value: str) -> None:
         element = field.kind.removeprefix("[]")
         if field.nullable:
             self.length(field, f"-1 if {value} is None else len({value})")
@@ -591,15 +526,15 @@ class _EncodeSource(_Source):
             self.refuse_null(value)
             self.length(field, f"len({value})")
             items = value
-        if element in _FORMATS and element != "uuid":
-            form = _FORMATS[element]
+        if element in FORMATS and element != "uuid":
+            form = FORMATS[element]
             few = self.bind("f", tuple(struct.Struct(f">{n}{form}").pack for n in range(_FEW)))
             self.line(f"v = {items}")
             self.line("n = len(v)")
             self.line(f"if n < {_FEW}: out += {few}[n](*v)")
             self.line(f"else: out += pack(f'>{{n}}{form}', *v)")
             return
-        one = _Field(
+        one = Field(
             ("item", element, field.struct, "0+", "", "", 0, False), self.version, flexible=field.compact
         )
         self.block(f"for item in {items}:")
