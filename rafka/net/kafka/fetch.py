@@ -1,17 +1,17 @@
 """Fetch (key 1), in place: records leave as the pieces they are, between the bytes that frame them.
 
 A consumer's or follower's request for one partition is read with two or three struct calls; any other, and anything
-malformed, is left to the compiled codec, which gives the same result. In versions 13 to 18 such a request is
+malformed, is left to the compiled codec, which gives the same result. In versions 15 to 18 such a request is
 
     max wait i32 | min bytes i32 | max bytes i32 | isolation i8 | session id i32 | session epoch i32 | topics 02
     | topic id 16 bytes | partitions 02 | partition i32 | leader epoch i32 | offset i64 | last fetched epoch i32
     | log start i64 | max bytes i32 | 00 00 tagged sections | forgotten 01 | rack (compact) | 00 tagged section
 
-with the replica id i32 in front up to version 14. Versions 9 to 11 say the topic by name, lengths in full.
+and versions 9 to 11 start with the replica id and say the topic by name, with lengths in full.
 
-A response is always written by hand. `records` of a partition may be one buffer or a sequence of buffers and
-FileSlices; the result is a list in which they stand untouched. Sources: Kafka's FetchRequest.json,
-FetchResponse.json; KIP-74, KIP-227, KIP-516, KIP-903.
+A response is always written by hand, the plain one for one partition with a single struct call. `records` of a
+partition may be one buffer or a sequence of buffers and FileSlices; the result is a list in which they stand
+untouched. Sources: Kafka's FetchRequest.json, FetchResponse.json; KIP-74, KIP-227, KIP-516, KIP-903.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rafka.core.errors import LocalProtocolError
 from rafka.core.message import codec, decode
 from rafka.core.message.base import Records
 from rafka.core.message.wire import put_uvarint
-from rafka.core.types import ZERO_UUID, FileSlice, Piece, Uuid
+from rafka.core.types import ZERO_UUID, FileSlice, Piece
 
 _SESSIONS_FROM = 7
 _READ_REPLICA_FROM = 11
@@ -35,8 +35,7 @@ _REPLICA_STATE_FROM = 15
 _ENDPOINTS_FROM = 16
 _HIGH_WATERMARK_UNSUPPORTED = 0x7FFF_FFFF_FFFF_FFFF
 
-_ID_REQUEST = Struct(">iiibiiB16sBiiqiqiBBBB")
-_ID_REQUEST_OF_REPLICA = Struct(">iiiibiiB16sBiiqiqiBBBB")
+_ID_REQUEST = Struct(">iiibiiB16sBiiqiqiHBB")
 _FIXED_HEAD = Struct(">iiiibiiih")
 _FIXED_PARTITION = Struct(">iiiqqii")
 _INT16 = Struct(">h")
@@ -47,6 +46,8 @@ _PARTITION = Struct(">ihqqq")
 _PARTITION_V4 = Struct(">ihqq")
 _PLAIN_PARTITION = Struct(">ihqqqBi")
 """A flexible partition without aborted transactions, up to its records."""
+_ID_RESPONSE = Struct(">ihiB16sBihqqqBi")
+"""The same with all that stands before it in a response for one partition of a topic by id."""
 _ABORTED = Struct(">qq")
 _ABORTED_TAGGED = Struct(">qqB")
 _DIVERGING = Struct(">BBiqB")
@@ -61,8 +62,8 @@ def decode_request(version: int, body: memoryview) -> FetchRequest:
     """
     request = None
     try:
-        if version >= _IDS_FROM:
-            request = _one_by_id(version, body)
+        if version >= _REPLICA_STATE_FROM:
+            request = _one_by_id(body)
         elif 9 <= version < _FLEXIBLE_FROM:
             request = _one_fixed(version, body)
     except (StructError, IndexError, UnicodeDecodeError):
@@ -72,81 +73,102 @@ def decode_request(version: int, body: memoryview) -> FetchRequest:
     return request
 
 
-def _one_by_id(version: int, body: memoryview) -> FetchRequest | None:
-    """Read a request of versions 13 to 18 for one partition; None if it is any other."""
-    if version >= _REPLICA_STATE_FROM:
-        replica_id = -1
-        fields = _ID_REQUEST.unpack_from(body)
-        position = _ID_REQUEST.size
-    else:
-        replica_id = _INT32.unpack_from(body)[0]
-        fields = _ID_REQUEST_OF_REPLICA.unpack_from(body)[1:]
-        position = _ID_REQUEST_OF_REPLICA.size
-    topics, topic_id, partitions = fields[6:9]
-    tags, topic_tags, forgotten, rack_length = fields[15:]
-    end = position + rack_length - 1
-    if topics != 2 or partitions != 2 or tags or topic_tags or forgotten != 1 or not 0 < rack_length < 0x80:
+def _one_by_id(body: memoryview) -> FetchRequest | None:
+    """Read a request of versions 15 to 18 for one partition; None if it is any other."""
+    request, topic, partition = _blank()
+    (
+        request.max_wait_ms,
+        request.min_bytes,
+        request.max_bytes,
+        request.isolation_level,
+        request.session_id,
+        request.session_epoch,
+        topics,
+        topic.topic_id,
+        partitions,
+        partition.partition,
+        partition.current_leader_epoch,
+        partition.fetch_offset,
+        partition.last_fetched_epoch,
+        partition.log_start_offset,
+        partition.partition_max_bytes,
+        tags,
+        forgotten,
+        rack_length,
+    ) = _ID_REQUEST.unpack_from(body)
+    end = _ID_REQUEST.size + rack_length - 1
+    if topics != 2 or partitions != 2 or tags or forgotten != 1 or not 0 < rack_length < 0x80:
         return None
     if end + 1 != len(body) or body[end]:
         return None
-    rack_id = "" if rack_length == 1 else str(body[position:end], "utf-8")
-    return _request(replica_id, fields[:6], _topic("", topic_id, fields[9:15]), rack_id)
+    topic.topic = ""
+    request.replica_id = -1
+    request.rack_id = "" if rack_length == 1 else str(body[_ID_REQUEST.size : end], "utf-8")
+    return request
 
 
 def _one_fixed(version: int, body: memoryview) -> FetchRequest | None:
     """Read a request of versions 9 to 11 for one partition; None if it is any other."""
-    replica_id, *head, topics, name_length = _FIXED_HEAD.unpack_from(body)
+    request, topic, partition = _blank()
+    (
+        request.replica_id,
+        request.max_wait_ms,
+        request.min_bytes,
+        request.max_bytes,
+        request.isolation_level,
+        request.session_id,
+        request.session_epoch,
+        topics,
+        name_length,
+    ) = _FIXED_HEAD.unpack_from(body)
     if topics != 1 or name_length < 0:
         return None
     end = _FIXED_HEAD.size + name_length
-    name = str(body[_FIXED_HEAD.size : end], "utf-8")
-    partitions, *numbers = _FIXED_PARTITION.unpack_from(body, end)
-    if partitions != 1:
+    (
+        partitions,
+        partition.partition,
+        partition.current_leader_epoch,
+        partition.fetch_offset,
+        partition.log_start_offset,
+        partition.partition_max_bytes,
+        forgotten,
+    ) = _FIXED_PARTITION.unpack_from(body, end)
+    rest = body[end + _FIXED_PARTITION.size :]
+    if partitions != 1 or forgotten or not _is_rack(version, rest):
         return None
-    partition, leader_epoch, offset, log_start_offset, max_bytes, forgotten = numbers
-    position = end + _FIXED_PARTITION.size
-    rack_id = ""
-    if version >= _READ_REPLICA_FROM:
-        (rack_length,) = _INT16.unpack_from(body, position)
-        position += 2
-        if rack_length < 0 or position + rack_length > len(body):
-            return None
-        rack_id = str(body[position : position + rack_length], "utf-8")
-        position += rack_length
-    if forgotten or position != len(body):
-        return None
-    topic = _topic(name, ZERO_UUID, (partition, leader_epoch, offset, -1, log_start_offset, max_bytes))
-    return _request(replica_id, head, topic, rack_id)
+    topic.topic = str(body[_FIXED_HEAD.size : end], "utf-8")
+    topic.topic_id = ZERO_UUID
+    partition.last_fetched_epoch = -1
+    request.rack_id = str(rest[2:], "utf-8") if len(rest) > 2 else ""
+    return request
 
 
-def _topic(name: str, topic_id: Uuid, numbers: list[int] | tuple[int, ...]) -> FetchTopic:
-    """Build a topic of one partition; slot by slot, which costs half of what the constructors do."""
+def _is_rack(version: int, rest: memoryview) -> bool:
+    """Whether the bytes after the topics are a rack and nothing more; nothing at all before version 11."""
+    if version < _READ_REPLICA_FROM:
+        return not rest
+    return len(rest) >= 2 and rest[0] << 8 | rest[1] == len(rest) - 2
+
+
+def _blank() -> tuple[FetchRequest, FetchTopic, FetchPartition]:
+    """Return a request with a topic and a partition, holding only what requests for one partition leave out.
+
+    Set slot by slot, which costs half of what the constructors do.
+    """
     partition = object.__new__(FetchPartition)
-    partition.partition, partition.current_leader_epoch, partition.fetch_offset = numbers[:3]
-    partition.last_fetched_epoch, partition.log_start_offset, partition.partition_max_bytes = numbers[3:]
     partition.replica_directory_id = ZERO_UUID
     partition.high_watermark = _HIGH_WATERMARK_UNSUPPORTED
     topic = object.__new__(FetchTopic)
-    topic.topic = name
-    topic.topic_id = topic_id
     topic.partitions = [partition]
-    return topic
-
-
-def _request(
-    replica_id: int, head: list[int] | tuple[int, ...], topic: FetchTopic, rack_id: str
-) -> FetchRequest:
-    """Build a request for one topic."""
+    state = object.__new__(ReplicaState)
+    state.replica_id = -1
+    state.replica_epoch = -1
     request = object.__new__(FetchRequest)
     request.cluster_id = None
-    request.replica_id = replica_id
-    request.replica_state = ReplicaState()
-    request.max_wait_ms, request.min_bytes, request.max_bytes = head[:3]
-    request.isolation_level, request.session_id, request.session_epoch = head[3:]
+    request.replica_state = state
     request.topics = [topic]
     request.forgotten_topics_data = []
-    request.rack_id = rack_id
-    return request
+    return request, topic, partition
 
 
 def encode_response(version: int, response: FetchResponse) -> list[Piece]:
@@ -157,9 +179,46 @@ def encode_response(version: int, response: FetchResponse) -> list[Piece]:
     if version not in FetchResponse.VERSIONS:
         raise LocalProtocolError(f"FetchResponse has no version {version}")
     try:
-        return _pieces(version, response)
+        return _one_partition(version, response) or _pieces(version, response)
     except (StructError, UnicodeEncodeError) as error:
         raise LocalProtocolError(f"FetchResponse v{version}: {error}") from error
+
+
+def _one_partition(version: int, response: FetchResponse) -> list[Piece] | None:
+    """Write a response for one partition with nothing but numbers and records; None for any other."""
+    if version < _IDS_FROM or len(response.responses) != 1 or response.node_endpoints:
+        return None
+    topic = response.responses[0]
+    if len(topic.partitions) != 1 or len(topic.topic_id) != 16:
+        return None
+    partition = topic.partitions[0]
+    aborted = partition.aborted_transactions
+    if aborted or _has_extras(partition):
+        return None
+    head = _ID_RESPONSE.pack(
+        response.throttle_time_ms,
+        response.error_code,
+        response.session_id,
+        2,
+        topic.topic_id,
+        2,
+        partition.partition_index,
+        partition.error_code,
+        partition.high_watermark,
+        partition.last_stable_offset,
+        partition.log_start_offset,
+        0 if aborted is None else 1,
+        partition.preferred_read_replica,
+    )
+    out = bytearray(head)
+    records = partition.records
+    if not _put_records_length(out, records, flexible=True):
+        out += b"\0\0\0"
+        return [out]
+    pieces: list[Piece] = [out]
+    _add_records(pieces, records)
+    pieces.append(b"\0\0\0")
+    return pieces
 
 
 def _pieces(version: int, response: FetchResponse) -> list[Piece]:
