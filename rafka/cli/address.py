@@ -12,3 +12,8 @@ def split_address(text: str) -> tuple[str, int]:
     if not (colon and host and is_number) or (":" in host and not is_bracketed):
         raise ValueError(f"{text!r} is not host:port")
     return (host[1:-1] if is_bracketed else host), int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """Write host:port; the inverse of `split_address`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

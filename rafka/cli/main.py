@@ -13,7 +13,7 @@ from rafka.core.errors import RafkaError
 
 VERSION = "0.1.0"
 
-COMMANDS = ("completion", "doctor", "run", "topic")
+COMMANDS = ("completion", "consume", "doctor", "produce", "run", "topic")
 """Each is the name of a module of this package and of the command inside it."""
 
 

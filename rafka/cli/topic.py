@@ -1,11 +1,11 @@
 """`rafka topic`: create, list, describe and delete topics of a running broker, any that speaks Kafka's protocol."""
 
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
-from typing import TypeVar
 
 import click
 
+from rafka.cli.options import with_broker
+from rafka.cli.refusal import check
 from rafka.cli.run import read_pairs
 from rafka.cli.show import show_json, show_table
 from rafka.cli.wire import Wire
@@ -15,23 +15,9 @@ from rafka.core.api.delete_topics_request import DeleteTopicsRequest, DeleteTopi
 from rafka.core.api.delete_topics_response import DeleteTopicsResponse
 from rafka.core.api.metadata_request import MetadataRequest, MetadataRequestTopic
 from rafka.core.api.metadata_response import MetadataResponse, MetadataResponseTopic
-from rafka.core.errors import ErrorCode, RafkaError
-
-F = TypeVar("F", bound=Callable[..., object])
+from rafka.core.errors import ErrorCode
 
 TIMEOUT_MS = 30_000
-
-
-def with_broker(command: F) -> F:
-    """Give a command the options that all of them share."""
-    json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-    bootstrap = click.option(
-        "--bootstrap",
-        default="127.0.0.1:9092",
-        show_default=True,
-        help="host:port of a broker; several by commas.",
-    )
-    return bootstrap(json(command))
 
 
 @click.group(short_help="Create, list, describe and delete topics.")
@@ -133,14 +119,6 @@ def rows(found: MetadataResponseTopic) -> list[dict[str, int | list[int]]]:
         }
         for p in sorted(found.partitions, key=lambda p: p.partition_index)
     ]
-
-
-def check(error_code: int, name: str, message: str | None) -> None:
-    """Raise RafkaError with the broker's own words, or else the error's name, unless the code is 0."""
-    if error_code == ErrorCode.NONE:
-        return
-    known = error_code in ErrorCode.__members__.values()
-    raise RafkaError(f"{name}: {message or (ErrorCode(error_code).name if known else f'error {error_code}')}")
 
 
 def uuid_text(uuid: bytes) -> str:

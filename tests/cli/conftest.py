@@ -54,6 +54,7 @@ class ScriptedBroker:
         else:
             self.asked.append(request)
             response = self.answers.get(type(request).__name__)
+            response = response(request) if callable(response) else response
         if response is None:
             return None
         prefix = encode(
