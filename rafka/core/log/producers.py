@@ -1,0 +1,93 @@
+"""Idempotent producers: each batch once and in order, by producer id, epoch and sequence.
+
+A sequence counts records, wraps from 2^31 - 1 to 0, and starts at 0 with each epoch. The last five batches of
+a producer are remembered: a repeat of one of them is answered with the offset it got. A producer that is not
+known (expired, or never seen) may begin anywhere. A state is an immutable tuple, so taking back an append
+that never reached the disk is putting the former state back. Source: KIP-98; Kafka's `ProducerStateManager`.
+"""
+
+from collections import deque
+
+from rafka.core.errors import ErrorCode
+from rafka.core.record.batch import Header
+from rafka.core.shape import value
+
+BATCHES_KEPT = 5
+SEQUENCES = 1 << 31
+
+Seen = tuple[int, int, int]
+"""Of one batch: first sequence, last sequence, first offset."""
+State = tuple[int, tuple[Seen, ...], int]
+"""Producer epoch, the last batches (oldest first), wall-clock ms of the last append."""
+
+
+@value
+class Duplicate:
+    """The batch is in the log already, at `base_offset`."""
+
+    base_offset: int
+
+
+class Producers:
+    """The producers of one partition."""
+
+    __slots__ = ("_states", "_undo")
+
+    def __init__(self) -> None:
+        self._states: dict[int, State] = {}
+        self._undo: deque[tuple[int, int, State | None]] = deque()
+
+    def check(self, header: Header) -> ErrorCode | Duplicate | None:
+        """Say whether a batch may be appended (None), and if not, why; changes nothing."""
+        state = self._states.get(header.producer_id)
+        if state is None or header.attributes & 0x20:  # markers have no sequence
+            return None
+        epoch, batches, _ = state
+        first = header.base_sequence
+        if header.producer_epoch < epoch:
+            return ErrorCode.INVALID_PRODUCER_EPOCH
+        if header.producer_epoch > epoch:
+            return None if first == 0 else ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+        last = (first + header.last_offset_delta) % SEQUENCES
+        for seen in batches:
+            if seen[0] == first and seen[1] == last:
+                return Duplicate(seen[2])
+        if not batches or first == (batches[-1][1] + 1) % SEQUENCES:
+            return None
+        return ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+
+    def update(self, header: Header, base_offset: int, wall_ms: int) -> None:
+        """Note a batch that passed `check` and now has its offset."""
+        producer = header.producer_id
+        if producer < 0:
+            return
+        state = self._states.get(producer)
+        self._undo.append((base_offset, producer, state))
+        same_epoch = state is not None and state[0] == header.producer_epoch
+        batches = state[1] if state is not None and same_epoch else ()
+        if not header.attributes & 0x20:
+            first = header.base_sequence
+            seen = (first, (first + header.last_offset_delta) % SEQUENCES, base_offset)
+            batches = (*batches[1 - BATCHES_KEPT :], seen)
+        self._states[producer] = (header.producer_epoch, batches, wall_ms)
+
+    def keep(self, offset: int) -> None:
+        """Everything below `offset` is in the file: it will not be taken back."""
+        undo = self._undo
+        while undo and undo[0][0] < offset:
+            undo.popleft()
+
+    def take_back(self, offset: int) -> None:
+        """Forget the batches at `offset` and after; none of them was given to `keep`."""
+        undo = self._undo
+        while undo and undo[-1][0] >= offset:
+            _, producer, former = undo.pop()
+            if former is None:
+                del self._states[producer]
+            else:
+                self._states[producer] = former
+
+    def expire(self, before_ms: int) -> None:
+        """Forget who last appended before `before_ms` (producer.id.expiration.ms); none while it may be undone."""
+        if not self._undo:
+            self._states = {k: state for k, state in self._states.items() if state[2] >= before_ms}

@@ -1,0 +1,100 @@
+"""Opening a log: read it, check every batch, and keep the longest prefix that is whole.
+
+A segment is begun only once the one before it is synced whole. So a batch that fails its checks in the last
+segment is what a crash tore, and is cut off, with a warning that says how much; in an earlier segment it is
+damage to what was promised, and the log is not opened: CorruptRecord, never a silent cut.
+All in-memory state is a function of the batches, so nothing else needs to be trusted.
+"""
+
+from collections.abc import Callable
+from errno import ENOENT
+
+from rafka.core.effects import List, Read, Sync, SyncDir, Truncate
+from rafka.core.errors import CorruptRecord, StorageError
+from rafka.core.events import DiskEvent, Failed, Listed, Loaded
+from rafka.core.log.segment import Segment, base_offset_of
+from rafka.core.record.batch import HEADER_BYTES, Header, check, size_at
+from rafka.core.script import Script
+from rafka.core.types import NO_ANSWER, File
+
+READ_BYTES = 1 << 20
+BATCH_BYTES_MAX = 1 << 30
+"""A length beyond this is damage: it is not worth a read."""
+
+Take = Callable[[Segment, Header], None]
+
+
+def bases_in(directory: File) -> Script[list[int] | None]:
+    """List the base offsets of a log's segments in order; None: there is no such directory."""
+    listed = yield List(directory)
+    if isinstance(listed, Failed) and listed.errno == ENOENT:
+        return None
+    ensure(listed)
+    assert isinstance(listed, Listed)
+    found = (base_offset_of(entry.name) for entry in listed.entries if not entry.is_dir)
+    return sorted(base for base in found if base is not None)
+
+
+def scan(segment: Segment, take: Take) -> Script[CorruptRecord | None]:
+    """Check and take the batches of a segment in order; say what ended it before the end of the file."""
+    next_offset = segment.base_offset
+    length = READ_BYTES
+    while True:
+        position = segment.size_bytes
+        loaded = yield Read(segment.file, position, length)
+        ensure(loaded)
+        assert isinstance(loaded, Loaded)
+        view = memoryview(loaded.data)
+        if not view:
+            return None
+        try:
+            used = 0
+            while (size := _size_within(view, used)) is not None:
+                header = check(view[used : used + size])
+                _in_order(header, next_offset)
+                next_offset = header.last_offset + 1
+                take(segment, header)
+                used += size
+            if used == 0:
+                length = _longer(view, length)
+        except CorruptRecord as error:
+            return CorruptRecord(segment.size_bytes, error.reason)
+        length = length if used == 0 else READ_BYTES
+
+
+def keep(segment: Segment, directory: File, *, cut: bool) -> Script[None]:
+    """Make what was found in the last segment durable, name and bytes, before anything is promised from it."""
+    if cut:
+        ensure((yield Truncate(segment.file, segment.size_bytes)))
+    ensure((yield Sync(segment.file, NO_ANSWER)))
+    ensure((yield SyncDir(directory)))
+    ensure((yield SyncDir(File(""))))
+
+
+def ensure(event: DiskEvent) -> None:
+    """Raise StorageError if the operation failed."""
+    if isinstance(event, Failed):
+        raise StorageError(event.op, event.file, event.errno, event.text)
+
+
+def _in_order(header: Header, next_offset: int) -> None:
+    """Raise CorruptRecord if a batch lies where a later one is due: a stale or misdirected write."""
+    if header.base_offset < next_offset:
+        raise CorruptRecord(0, f"offset {header.base_offset} where {next_offset} is due")
+
+
+def _size_within(view: memoryview, at: int) -> int | None:
+    """Return the size of the batch at `at` if all of it is in `view`."""
+    if len(view) - at < HEADER_BYTES:
+        return None
+    size = size_at(view, at)[1]
+    if not HEADER_BYTES <= size <= BATCH_BYTES_MAX:
+        raise CorruptRecord(at, f"a batch of {size} bytes")
+    return size if at + size <= len(view) else None
+
+
+def _longer(view: memoryview, length: int) -> int:
+    """Return how much to read to have the first batch whole; it did not fit into `length`."""
+    if len(view) < length:
+        raise CorruptRecord(0, "the file ends inside a batch")
+    return max(size_at(view, 0)[1], READ_BYTES)
