@@ -1,4 +1,4 @@
-"""Every setting: its name (Kafka's own), type, default, bounds, and what obeys it."""
+"""What one partition's log obeys, as numbers and booleans ready for use; `resolve.py` makes it from settings."""
 
 from rafka.core.shape import value
 
@@ -36,3 +36,5 @@ class LogConfig:
     message_timestamp_type: str = "CreateTime"
     message_timestamp_before_max_ms: int = INT64_MAX
     message_timestamp_after_max_ms: int = 3_600_000
+    min_insync_replicas: int = 1
+    """With fewer replicas in sync an acks=all produce is refused with NOT_ENOUGH_REPLICAS."""
