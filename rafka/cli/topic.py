@@ -1,9 +1,10 @@
-"""`rafka topic`: create, list, describe and delete topics of a running broker, any that speaks Kafka's protocol."""
+"""`rafka topic`: the topics of a running broker, any that speaks Kafka's protocol."""
 
 from base64 import urlsafe_b64encode
 
 import click
 
+from rafka.cli.lazy import LazyGroup
 from rafka.cli.options import with_broker
 from rafka.cli.refusal import check
 from rafka.cli.run import read_pairs
@@ -20,9 +21,13 @@ from rafka.core.errors import ErrorCode
 TIMEOUT_MS = 30_000
 
 
-@click.group(short_help="Create, list, describe and delete topics.")
+@click.group(
+    cls=LazyGroup,
+    elsewhere={"config": "rafka.cli.topic_config:config"},
+    short_help="Create, list, describe, configure and delete topics.",
+)
 def topic() -> None:
-    """Create, list, describe and delete topics."""
+    """Create, list, describe, configure and delete topics."""
 
 
 @topic.command()

@@ -24,14 +24,14 @@ ANSWER_TIMEOUT_S = 60.0
 
 
 class Wire:
-    """One connection, greeted and ready. Use it in a `with` statement."""
+    """One connection, greeted and ready. Use it in a `with` statement. address: whose, as it was given."""
 
     def __init__(self, bootstrap: str, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         """Connect to the first of the comma-separated addresses that answers.
 
         Raises RafkaError when none can be reached, or what answers does not speak the protocol.
         """
-        self._socket, self._address = connect(bootstrap)
+        self._socket, self.address = connect(bootstrap)
         self._socket.settimeout(answer_timeout_s)
         self._connection = Connection("rafka-cli")
         try:
@@ -60,14 +60,14 @@ class Wire:
             while True:
                 data = self._socket.recv(RECEIVE_BYTES)
                 if not data:
-                    raise RafkaError(f"{self._address} closed the connection")
+                    raise RafkaError(f"{self.address} closed the connection")
                 responses = self._connection.receive(memoryview(data))
                 if responses:
                     return responses[0]
         except TimeoutError as error:
-            raise RafkaError(f"{self._address} does not answer") from error
+            raise RafkaError(f"{self.address} does not answer") from error
         except OSError as error:
-            raise RafkaError(f"the connection to {self._address} broke: {error.strerror}") from error
+            raise RafkaError(f"the connection to {self.address} broke: {error.strerror}") from error
 
 
 def connect(bootstrap: str) -> tuple[socket.socket, str]:

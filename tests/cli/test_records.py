@@ -112,7 +112,8 @@ def test_a_line_without_its_key_is_a_usage_error(orders):
 def test_a_refused_batch_fails_the_command(orders):
     orders.refusal = 10
     answer = ask(orders, "produce", "x")
-    assert (answer.exit_code, answer.stdout, answer.stderr) == (1, "", "Error: orders-0: MESSAGE_TOO_LARGE\n")
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr.startswith("Error: orders-0: the batch is larger than the topic takes")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,8 @@ def test_an_offset_without_its_partition_is_a_usage_error(orders, extra):
 def test_a_refused_fetch_names_the_place(orders):
     orders.refusal = 1
     answer = ask(orders, "consume", "--partition", "0", "--offset", "99")
-    assert (answer.exit_code, answer.stderr) == (1, "Error: orders-0 at offset 99: OFFSET_OUT_OF_RANGE\n")
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith("Error: orders-0 at offset 99: there is no such offset")
 
 
 def test_a_partition_without_a_leader_is_named(orders):

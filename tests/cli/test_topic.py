@@ -80,10 +80,7 @@ def test_list_sorts_and_hides_what_is_internal(scripted, ask):
     assert json.loads(ask("list", "--json").stdout) == [a, b]
     internal = {"name": "__consumer_offsets", "partitions": 50}
     assert json.loads(ask("list", "--json", "--internal").stdout) == [internal, a, b]
-    assert [line.split() for line in ask("list").stdout.splitlines() if line.strip()][2:] == [
-        ["a", "1"],
-        ["b", "2"],
-    ]
+    assert ask("list").stdout == "topic  partitions\na      1\nb      2\n"
     assert all(request.topics is None and not request.allow_auto_topic_creation for request in scripted.asked)
 
 
@@ -105,7 +102,7 @@ def test_describe_of_an_unknown_topic_fails_and_does_not_create_it(scripted, ask
     unknown = MetadataResponseTopic(name="nope", error_code=3)
     scripted.answers["MetadataRequest"] = MetadataResponse(topics=[unknown])
     answer = ask("describe", "nope")
-    assert (answer.exit_code, answer.stderr) == (1, "Error: nope: UNKNOWN_TOPIC_OR_PARTITION\n")
+    assert (answer.exit_code, answer.stderr) == (1, "Error: nope: there is no such topic or partition\n")
     assert scripted.asked[0].allow_auto_topic_creation is False
 
 
@@ -118,7 +115,10 @@ def test_delete_deletes_what_it_can_and_fails_for_the_rest(scripted, ask):
     scripted.answers["DeleteTopicsRequest"] = DeleteTopicsResponse(responses=results)
     answer = ask("delete", "a", "b", "c")
     assert answer.exit_code == 1
-    assert (answer.stdout, answer.stderr) == ("deleted a, c\n", "Error: b: UNKNOWN_TOPIC_OR_PARTITION\n")
+    assert (answer.stdout, answer.stderr) == (
+        "deleted a, c\n",
+        "Error: b: there is no such topic or partition\n",
+    )
     assert json.loads(ask("delete", "a", "b", "c", "--json").stdout) == {"deleted": ["a", "c"]}
     assert scripted.asked[0].topics == [DeleteTopicState(name=name) for name in "abc"]
 

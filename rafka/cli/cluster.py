@@ -1,0 +1,105 @@
+"""Talking to the right node: which brokers there are, who leads what, and one connection to each in use."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from rafka.cli.address import join_address
+from rafka.cli.patience import until_ready
+from rafka.cli.refusal import check
+from rafka.cli.wire import Wire
+from rafka.core.api.metadata_request import MetadataRequest, MetadataRequestTopic
+from rafka.core.api.metadata_response import MetadataResponse
+from rafka.core.errors import ErrorCode, RafkaError
+from rafka.core.types import Uuid
+
+
+class Topic(NamedTuple):
+    """A topic: its name, its id, and the leader of each partition (-1: none now)."""
+
+    name: str
+    topic_id: Uuid
+    leaders: dict[int, int]
+
+
+class Cluster:
+    """The brokers and some topics, as the first broker reached describes them. Use it in a `with` statement.
+
+    topics: by name; names: of topic ids, for answers that name a topic only by its id.
+    """
+
+    def __init__(self, bootstrap: str, names: Sequence[str] | None = None) -> None:
+        """Ask for the topics with these names; None: for all. Raises RafkaError when one is not there."""
+        self._wires: dict[int, Wire] = {}
+        with ExitStack() as opened:
+            self._bootstrap = opened.enter_context(Wire(bootstrap))
+            answer = self._ask(names)
+            for found in answer.topics if names is not None else ():
+                check(found.error_code, found.name or "", None)
+            self._open = opened.pop_all()
+        self.topics = {
+            found.name: Topic(
+                found.name,
+                Uuid(bytes(found.topic_id)),
+                {p.partition_index: p.leader_id for p in found.partitions},
+            )
+            for found in answer.topics
+            if found.name is not None
+        }
+        self.names = {topic.topic_id: topic.name for topic in self.topics.values()}
+        self._addresses = {b.node_id: join_address(b.host, b.port) for b in answer.brokers}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @property
+    def any(self) -> Wire:
+        """The connection to the broker that answered first."""
+        return self._bootstrap
+
+    @property
+    def nodes(self) -> list[int]:
+        """The numbers of all brokers."""
+        return sorted(self._addresses)
+
+    def node(self, node: int) -> Wire:
+        """Return the connection to a broker. Raises RafkaError when it cannot be reached."""
+        return self.at(node, self._addresses[node])
+
+    def at(self, node: int, address: str) -> Wire:
+        """Return the connection to a broker that says it is at an address."""
+        if node not in self._wires:
+            same = address == self._bootstrap.address
+            self._wires[node] = self._bootstrap if same else self._open.enter_context(Wire(address))
+        return self._wires[node]
+
+    def leader(self, topic: str, partition: int) -> int:
+        """Return the number of the partition's leader. Raises RafkaError when there is no partition, or no leader."""
+        leaders = self.topics[topic].leaders
+        if partition not in leaders:
+            raise RafkaError(f"{topic} has no partition {partition}: it has {len(leaders)}")
+        if leaders[partition] not in self._addresses:
+            raise RafkaError(f"{topic}-{partition} has no leader now")
+        return leaders[partition]
+
+    def _ask(self, names: Sequence[str] | None) -> MetadataResponse:
+        topics = None if names is None else [MetadataRequestTopic(name=name) for name in names]
+        request = MetadataRequest(topics=topics, allow_auto_topic_creation=False)
+
+        return until_ready(
+            lambda: self._bootstrap.call(request, MetadataResponse),
+            lambda answer: ErrorCode.NONE if names is None else trouble(answer),
+        )
+
+
+def trouble(answer: MetadataResponse) -> int:
+    """Return the first error code of a topic, or else of a partition; 0 when there is none."""
+    codes = [topic.error_code for topic in answer.topics]
+    codes += [partition.error_code for topic in answer.topics for partition in topic.partitions]
+    return next(filter(None, codes), ErrorCode.NONE)
