@@ -130,7 +130,9 @@ def _rebuilt(header: Header, kept: list[_Record], codecs: Codecs, horizon: int |
     packed = body if header.codec == NONE else codecs.compress(header.codec, body)
     attributes = header.attributes if horizon is None else header.attributes | DELETE_HORIZON
     newest = max(header.base_timestamp + record.time_delta for record in kept)
-    max_timestamp = header.max_timestamp if header.is_log_append_time else newest
+    if header.is_log_append_time or newest > header.max_timestamp:  # a producer may have said anything
+        newest = header.max_timestamp
+    max_timestamp = max(NO_TIMESTAMP, newest)
     return _sealed(header, attributes, base, max_timestamp, len(kept), packed)
 
 
