@@ -88,14 +88,23 @@ class Cluster:
             raise RafkaError(f"{topic}-{partition} has no leader now")
         return leaders[partition]
 
-    def _ask(self, names: Sequence[str] | None) -> MetadataResponse:
-        topics = None if names is None else [MetadataRequestTopic(name=name) for name in names]
-        request = MetadataRequest(topics=topics, allow_auto_topic_creation=False)
+    def partitions(self, names: Sequence[str]) -> dict[str, int]:
+        """Ask how many partitions topics have now; one that is missing has none."""
+        answer = self._bootstrap.call(question(names), MetadataResponse)
+        return {topic.name or "": len(topic.partitions) for topic in answer.topics}
 
+    def _ask(self, names: Sequence[str] | None) -> MetadataResponse:
+        request = question(names)
         return until_ready(
             lambda: self._bootstrap.call(request, MetadataResponse),
             lambda answer: ErrorCode.NONE if names is None else trouble(answer),
         )
+
+
+def question(names: Sequence[str] | None) -> MetadataRequest:
+    """Ask about topics, None: all, and create none of them."""
+    topics = None if names is None else [MetadataRequestTopic(name=name) for name in names]
+    return MetadataRequest(topics=topics, allow_auto_topic_creation=False)
 
 
 def trouble(answer: MetadataResponse) -> int:

@@ -1,30 +1,20 @@
-"""`rafka consume`: print a topic's records, without a group: nothing is committed, nobody else is disturbed.
+"""`rafka consume`: print a topic's records as they come, alone or as a member of a group.
 
-Partitions are read in turn, each in order. Values are printed as the bytes they are, one a line; with
-`--json` each record is one JSON object, and bytes that are no UTF-8 are shown as backslash escapes.
+Alone, nothing is committed and nobody else is disturbed. In a group, the records of the partitions that the group
+gives to this member are printed, and committed once they are.
 """
 
-import json
-import time
+import sys
 
 import click
 
-from rafka.cli.leaders import Leaders
+from rafka.cli.cluster import Cluster, Topic
+from rafka.cli.offsets import EARLIEST, LATEST, list_offsets
 from rafka.cli.options import with_broker
-from rafka.cli.refusal import check
-from rafka.client.fetched import records_from
-from rafka.core.api.fetch_request import FetchPartition, FetchRequest, FetchTopic
-from rafka.core.api.fetch_response import FetchResponse
-from rafka.core.api.list_offsets_request import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
-from rafka.core.api.list_offsets_response import ListOffsetsResponse
+from rafka.cli.printing import Printer
+from rafka.cli.progress import Progress
+from rafka.cli.reading import Bounds, Reading
 from rafka.core.record.builder import Record
-from rafka.net.compression import Compression
-
-LATEST = -1
-EARLIEST = -2
-CONSUMER = -1
-PARTITION_BYTES = 1 << 20
-WAIT_MS = 500
 
 
 @click.command(short_help="Print the records of a topic.")
@@ -32,98 +22,86 @@ WAIT_MS = 500
 @click.option("--from-beginning", is_flag=True, help="Start at the oldest record, not at the end.")
 @click.option("--offset", type=click.IntRange(min=0), help="Start here; needs --partition.")
 @click.option("--partition", type=click.IntRange(min=0), help="Only this one.")
+@click.option(
+    "--group", help="Share the partitions with the group's members; go on where it was, and commit."
+)
 @click.option("--max", "limit", type=click.IntRange(min=1), help="Stop after that many records.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0), help="Stop after that many seconds without a record."
 )
+@click.option("--places", is_flag=True, help="Show partition:offset.")
+@click.option("--timestamps", is_flag=True, help="Show timestamps.")
+@click.option("--headers", is_flag=True, help="Show headers.")
+@click.option("--keys", is_flag=True, help="Show keys.")
+@click.option("--base64", "is_base64", is_flag=True, help="Keys, values and headers as base64, exactly.")
 @with_broker
-def consume(
+def consume(  # noqa: PLR0913 – one parameter for each option
     *,
     topic: str,
     from_beginning: bool,
     offset: int | None,
     partition: int | None,
+    group: str | None,
     limit: int | None,
     timeout: float | None,
+    places: bool,
+    timestamps: bool,
+    headers: bool,
+    keys: bool,
+    is_base64: bool,
     bootstrap: str,
     as_json: bool,
 ) -> None:
     """Print the records of TOPIC as they come, until --max, --timeout or Ctrl-C."""
     if offset is not None and (partition is None or from_beginning):
         raise click.UsageError("--offset needs --partition, and no --from-beginning")
-    with Leaders(bootstrap, topic) as leaders:
-        if partition is not None:
-            leaders.check_partition(partition)
-        chosen = range(leaders.partitions) if partition is None else [partition]
-        start = EARLIEST if from_beginning else LATEST
-        places = {p: find(leaders, p, start) if offset is None else offset for p in chosen}
-        follow(leaders, places, limit, timeout, as_json=as_json)
+    if group is not None and partition is not None:
+        raise click.UsageError("--group decides the partitions: no --partition with it")
+    printer = Printer(
+        is_json=as_json, is_base64=is_base64, places=places, timestamps=timestamps, headers=headers, keys=keys
+    )
+    start = EARLIEST if from_beginning else LATEST
+    with (
+        Cluster(bootstrap, [topic]) as cluster,
+        Progress("read", wanted=limit is not None and not sys.stdout.isatty()) as progress,
+    ):
+        known = cluster.topics[topic]
+        reading = Reading(cluster, known, Bounds(limit, timeout), Shower(printer, limit, progress).show)
+        if group is not None:
+            from rafka.cli.member import read_in_group
 
-
-def follow(
-    leaders: Leaders, places: dict[int, int], limit: int | None, timeout: float | None, *, as_json: bool
-) -> None:
-    """Fetch and print in turn. places: the next offset of each partition, moved on as records are printed."""
-    left = limit
-    quiet_since = time.monotonic()
-    while True:
-        for partition, place in places.items():
-            records, places[partition] = fetch(leaders, partition, place, WAIT_MS // len(places))
-            for record in records[:left]:
-                show(record, partition, as_json=as_json)
-            if records:
-                quiet_since = time.monotonic()
-            if left is not None:
-                left -= len(records[:left])
-                if left == 0:
-                    return
-        if timeout is not None and time.monotonic() - quiet_since >= timeout:
+            read_in_group(reading, group, start)
             return
+        reading.positions = start_alone(cluster, known, partition, offset, start)
+        while reading.round():
+            pass
 
 
-def find(leaders: Leaders, partition: int, timestamp: int) -> int:
-    """Ask the leader for the offset that a special timestamp means. Raises RafkaError."""
-    asked = ListOffsetsPartition(partition_index=partition, timestamp=timestamp)
-    topic = ListOffsetsTopic(name=leaders.topic, partitions=[asked])
-    request = ListOffsetsRequest(replica_id=CONSUMER, topics=[topic])
-    (found,) = leaders.wire(partition).call(request, ListOffsetsResponse).topics[0].partitions
-    check(found.error_code, f"{leaders.topic}-{partition}", None)
-    return found.offset
+def start_alone(
+    cluster: Cluster, topic: Topic, partition: int | None, offset: int | None, start: int
+) -> dict[int, int]:
+    """Return where each partition is read from. Raises RafkaError when the chosen one is not there."""
+    if partition is not None:
+        cluster.leader(topic.name, partition)
+        if offset is not None:
+            return {partition: offset}
+    chosen = sorted(topic.leaders) if partition is None else [partition]
+    found = list_offsets(cluster, {(topic.name, p): start for p in chosen})
+    return {p: found[topic.name, p] for p in chosen}
 
 
-def fetch(leaders: Leaders, partition: int, offset: int, wait_ms: int) -> tuple[list[Record], int]:
-    """Fetch from an offset; return the records and the offset that comes next. Raises RafkaError."""
-    asked = FetchPartition(partition=partition, fetch_offset=offset, partition_max_bytes=PARTITION_BYTES)
-    topic = FetchTopic(topic=leaders.topic, topic_id=leaders.topic_id, partitions=[asked])
-    request = FetchRequest(max_wait_ms=wait_ms, min_bytes=1, topics=[topic])
-    answer = leaders.wire(partition).call(request, FetchResponse)
-    check(answer.error_code, leaders.topic, None)
-    if not answer.responses:
-        return [], offset
-    (data,) = answer.responses[0].partitions
-    check(data.error_code, f"{leaders.topic}-{partition} at offset {offset}", None)
-    if data.records is None:
-        return [], offset
-    assert isinstance(data.records, bytes | bytearray | memoryview)
-    return records_from(memoryview(data.records), offset, Compression())
+class Shower:
+    """Writes what is printed, and counts it."""
 
+    def __init__(self, printer: Printer, limit: int | None, progress: Progress) -> None:
+        self.printer = printer
+        self.limit = limit
+        self.progress = progress
+        self.out = sys.stdout.buffer
 
-def show(record: Record, partition: int, *, as_json: bool) -> None:
-    """Print one record."""
-    if not as_json:
-        click.echo(record.value or b"")
-        return
-    fields = {
-        "partition": partition,
-        "offset": record.offset,
-        "timestamp": record.timestamp,
-        "key": text(record.key),
-        "value": text(record.value),
-        "headers": [[name, text(value)] for name, value in record.headers],
-    }
-    click.echo(json.dumps(fields))
-
-
-def text(data: bytes | None) -> str | None:
-    """Show bytes as text; null stays null."""
-    return None if data is None else data.decode("utf-8", "backslashreplace")
+    def show(self, partition: int, records: list[Record]) -> None:
+        """Print records; they are out when this returns. Raises BrokenPipeError when nobody reads them."""
+        self.out.write(self.printer.lines(partition, records))
+        self.out.flush()
+        done = self.progress.records + len(records)
+        self.progress.advance(len(records), None if self.limit is None else done / self.limit)

@@ -1,17 +1,23 @@
 """`rafka produce`: send records, from arguments, a file or standard input, one a line.
 
-Records are sent in batches, one request at a time, and each is acknowledged before the next is sent: an error
-is about what was just sent, and everything counted before it is in the log. A key decides the partition as
-it does in the Java client; records without one go to one partition a batch, round robin.
+What can be read at once is sent at once, so a slow pipe is not held up and a file goes in large batches. Each
+request is acknowledged before the next is sent: an error is about what was just sent, and everything
+counted before it is in the log. A key decides the partition as it does in the Java client; records without one
+go to one partition a batch, round robin.
 """
 
+import os
+import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from io import BufferedReader
+from typing import BinaryIO, cast
 
 import click
 
-from rafka.cli.leaders import Leaders
+from rafka.cli.cluster import Cluster, Topic
 from rafka.cli.options import with_broker
+from rafka.cli.progress import Progress
 from rafka.cli.refusal import check
 from rafka.cli.run import read_pairs
 from rafka.cli.show import show_json
@@ -22,10 +28,14 @@ from rafka.core.record.builder import Record, build_batch
 from rafka.core.record.compression import CODEC_NAMES
 from rafka.net.compression import Compression
 
-BATCH_RECORDS = 500
 BATCH_BYTES = 512 << 10
+"""Half of what a topic takes by default, for records before compression."""
+RECORD_OVERHEAD = 16
+"""About what a record takes besides its contents."""
 TIMEOUT_MS = 30_000
 ACKS = {"1": 1, "all": -1}
+
+Headers = tuple[tuple[str, bytes | None], ...]
 
 
 @click.command(short_help="Send records to a topic.")
@@ -33,6 +43,7 @@ ACKS = {"1": 1, "all": -1}
 @click.argument("values", nargs=-1, metavar="[VALUE]...")
 @click.option("--file", "source", type=click.File("rb"), default="-", help="Read lines here, not from stdin.")
 @click.option("--key-separator", help="What stands between key and value; without it there are no keys.")
+@click.option("--null", help="The value that stands for null: with a key, a tombstone.")
 @click.option("--header", "pairs", multiple=True, metavar="NAME=VALUE", help="A header of every record.")
 @click.option("--partition", type=click.IntRange(min=0), help="The partition for all; else keys decide.")
 @click.option("--acks", type=click.Choice(list(ACKS)), default="all", show_default=True)
@@ -42,8 +53,9 @@ def produce(  # noqa: PLR0913 – one parameter for each option
     *,
     topic: str,
     values: tuple[str, ...],
-    source: Iterable[bytes],
+    source: BinaryIO,
     key_separator: str | None,
+    null: str | None,
     pairs: tuple[str, ...],
     partition: int | None,
     acks: str,
@@ -52,41 +64,70 @@ def produce(  # noqa: PLR0913 – one parameter for each option
     as_json: bool,
 ) -> None:
     """Send each VALUE to TOPIC as a record; without values, each line of standard input."""
-    headers = tuple((name, text.encode()) for name, text in read_pairs(pairs, "--header"))
-    separator = key_separator.encode() if key_separator else None
-    lines = (value.encode() for value in values) if values else (line.rstrip(b"\r\n") for line in source)
-    records = (record_of(line, separator, headers) for line in lines)
-    sent = 0
-    with Leaders(bootstrap, topic) as leaders:
+    headers = tuple((name, os.fsencode(text)) for name, text in read_pairs(pairs, "--header"))
+    form = LineForm(key_separator, null, headers)
+    lots = iter([[os.fsencode(value) for value in values]]) if values else lines_of(source)
+    with Cluster(bootstrap, [topic]) as cluster, Progress("sent") as progress:
+        sender = Sender(cluster, cluster.topics[topic], ACKS[acks], CODEC_NAMES.index(compression))
         if partition is not None:
-            leaders.check_partition(partition)
-        for number, batch in enumerate(batches(records)):
-            for target, some in by_partition(batch, partition, number, leaders.partitions).items():
-                send(leaders, target, some, ACKS[acks], CODEC_NAMES.index(compression))
-                sent += len(some)
+            cluster.leader(topic, partition)
+        for lot in lots:
+            for batch in batches(form.record(line) for line in lot):
+                sender.send(batch, partition)
+                progress.advance(len(batch), None if values else fraction_read(source))
     if as_json:
-        show_json({"topic": topic, "records": sent})
+        show_json({"topic": topic, "records": progress.records})
     else:
-        click.echo(f"sent {sent} record(s) to {topic}")
+        click.echo(f"sent {progress.records} record(s) to {topic}")
 
 
-def record_of(line: bytes, separator: bytes | None, headers: tuple[tuple[str, bytes | None], ...]) -> Record:
-    """Make a record of a line; raise a usage error when it should have a key and has none."""
-    if separator is None:
-        return Record(key=None, value=line, headers=headers)
-    key, found, value = line.partition(separator)
-    if not found:
-        raise click.UsageError(f"no key separator in the line {line.decode(errors='replace')!r}")
-    return Record(key=key, value=value, headers=headers)
+class LineForm:
+    """How a line becomes a record."""
+
+    def __init__(self, separator: str | None, null: str | None, headers: Headers) -> None:
+        self.separator = os.fsencode(separator) if separator else None
+        self.null = None if null is None else os.fsencode(null)
+        self.headers = headers
+
+    def record(self, line: bytes) -> Record:
+        """Make a record of a line; raise a usage error when it should have a key and has none."""
+        key, value = None, line
+        if self.separator is not None:
+            key, found, value = line.partition(self.separator)
+            if not found:
+                raise click.UsageError(f"no key separator in the line {line.decode(errors='replace')!r}")
+        return Record(key=key, value=None if value == self.null else value, headers=self.headers)
+
+
+def lines_of(source: BinaryIO) -> Iterator[list[bytes]]:
+    """Yield the lines of a stream, as many at a time as can be read without waiting for more."""
+    rest = b""
+    # click's files are buffered; what standard input is in tests can do this too.
+    read = cast("BufferedReader", source).read1
+    while data := read(BATCH_BYTES):
+        lines = (rest + data).split(b"\n")
+        rest = lines.pop()
+        yield [line.removesuffix(b"\r") for line in lines]
+    if rest:
+        yield [rest]
+
+
+def fraction_read(source: BinaryIO) -> float | None:
+    """Return how much of a file was read, 0 to 1; None for what has no size."""
+    try:
+        status = os.fstat(source.fileno())
+        return source.tell() / status.st_size if stat.S_ISREG(status.st_mode) and status.st_size else None
+    except (OSError, ValueError):  # no descriptor behind it
+        return None
 
 
 def batches(records: Iterator[Record]) -> Iterator[list[Record]]:
-    """Cut a stream into lists of a bounded number of records and, but for one that is too large alone, bytes."""
+    """Cut a stream into lists of, but for one that is too large alone, a bounded number of bytes."""
     batch: list[Record] = []
     total = 0
     for record in records:
         size = size_of(record)
-        if batch and (len(batch) == BATCH_RECORDS or total + size > BATCH_BYTES):
+        if batch and total + size > BATCH_BYTES:
             yield batch
             batch, total = [], 0
         batch.append(record)
@@ -97,29 +138,49 @@ def batches(records: Iterator[Record]) -> Iterator[list[Record]]:
 
 def size_of(record: Record) -> int:
     """Return about how many bytes a record takes."""
-    return len(record.key or b"") + len(record.value or b"")
+    headers = sum(len(name) + len(content or b"") + 2 for name, content in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers + RECORD_OVERHEAD
 
 
-def by_partition(
-    batch: list[Record], chosen: int | None, number: int, partitions: int
-) -> dict[int, list[Record]]:
-    """Say which records go where; number: the batch's, which keyless records take turns by."""
-    parts: dict[int, list[Record]] = {}
-    for record in batch:
-        keyed = number % partitions if record.key is None else partition_of(record.key, partitions)
-        parts.setdefault(keyed if chosen is None else chosen, []).append(record)
-    return parts
+class Sender:
+    """Sends batches to the leaders of a topic, one request at a time."""
 
+    def __init__(self, cluster: Cluster, topic: Topic, acks: int, codec: int) -> None:
+        self.cluster = cluster
+        self.topic = topic
+        self.acks = acks
+        self.codec = codec
+        self.codecs = Compression()
+        self.turn = 0
 
-def send(leaders: Leaders, partition: int, records: list[Record], acks: int, codec: int) -> None:
-    """Send one batch and wait until it is acknowledged. Raises RafkaError when it is refused."""
-    batch = build_batch(records, timestamp=time.time_ns() // 1_000_000, codec=codec, codecs=Compression())
-    data = TopicProduceData(
-        name=leaders.topic,
-        topic_id=leaders.topic_id,
-        partition_data=[PartitionProduceData(index=partition, records=bytes(batch))],
-    )
-    request = ProduceRequest(acks=acks, timeout_ms=TIMEOUT_MS, topic_data=[data])
-    answer = leaders.wire(partition).call(request, ProduceResponse)
-    (result,) = answer.responses[0].partition_responses
-    check(result.error_code, f"{leaders.topic}-{partition}", result.error_message)
+    def send(self, batch: list[Record], chosen: int | None) -> None:
+        """Send records to the chosen partition, or where their keys belong, and wait for the acknowledgements.
+
+        Raises RafkaError when a part is refused.
+        """
+        parts: dict[int, list[Record]] = {}
+        for record in batch:
+            partition = self.place(record) if chosen is None else chosen
+            parts.setdefault(partition, []).append(record)
+        for partition, records in parts.items():
+            self.send_to(partition, records)
+        self.turn += 1
+
+    def place(self, record: Record) -> int:
+        """Return the partition of a record: by its key, or else the turn's."""
+        count = len(self.topic.leaders)
+        return self.turn % count if record.key is None else partition_of(record.key, count)
+
+    def send_to(self, partition: int, records: list[Record]) -> None:
+        """Send one batch and wait until it is acknowledged. Raises RafkaError when it is refused."""
+        stamp = time.time_ns() // 1_000_000
+        batch = build_batch(records, timestamp=stamp, codec=self.codec, codecs=self.codecs)
+        data = TopicProduceData(
+            name=self.topic.name,
+            topic_id=self.topic.topic_id,
+            partition_data=[PartitionProduceData(index=partition, records=bytes(batch))],
+        )
+        request = ProduceRequest(acks=self.acks, timeout_ms=TIMEOUT_MS, topic_data=[data])
+        wire = self.cluster.node(self.cluster.leader(self.topic.name, partition))
+        (result,) = wire.call(request, ProduceResponse).responses[0].partition_responses
+        check(result.error_code, f"{self.topic.name}-{partition}", result.error_message)

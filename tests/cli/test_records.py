@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from rafka.cli.main import rafka
-from rafka.cli.produce import BATCH_BYTES, BATCH_RECORDS, batches
+from rafka.cli.produce import BATCH_BYTES, batches, size_of
 from rafka.client.partitioner import partition_of
 from rafka.core.api.fetch_response import FetchableTopicResponse, FetchResponse, PartitionData
 from rafka.core.api.list_offsets_response import (
@@ -35,8 +35,8 @@ def orders(scripted):
     brokers = [MetadataResponseBroker(node_id=1, host=host, port=int(port))]
     scripted.answers["MetadataRequest"] = MetadataResponse(brokers=brokers, topics=[topic])
     scripted.answers["ProduceRequest"] = lambda request: accept(scripted, request)
-    scripted.answers["ListOffsetsRequest"] = lambda request: offsets(request.topics[0].partitions[0])
-    scripted.answers["FetchRequest"] = lambda request: fetched(scripted, request.topics[0].partitions[0])
+    scripted.answers["ListOffsetsRequest"] = lambda request: offsets(request.topics[0].partitions)
+    scripted.answers["FetchRequest"] = lambda request: fetched(scripted, request.topics[0].partitions)
     scripted.refusal = 0
     scripted.produced = []
     return scripted
@@ -54,12 +54,22 @@ def accept(broker, request):
 
 def offsets(asked):
     """Each partition p holds the offsets 10p and 10p + 1."""
-    offset = 10 * asked.partition_index + {-2: 0, -1: 2}[asked.timestamp]
-    found = ListOffsetsPartitionResponse(partition_index=asked.partition_index, offset=offset)
-    return ListOffsetsResponse(topics=[ListOffsetsTopicResponse(name="orders", partitions=[found])])
+    found = [
+        ListOffsetsPartitionResponse(
+            partition_index=one.partition_index,
+            offset=10 * one.partition_index + {-2: 0, -1: 2}[one.timestamp],
+        )
+        for one in asked
+    ]
+    return ListOffsetsResponse(topics=[ListOffsetsTopicResponse(name="orders", partitions=found)])
 
 
 def fetched(broker, asked):
+    data = [partition_data(broker, one) for one in asked]
+    return FetchResponse(responses=[FetchableTopicResponse(topic_id=TOPIC_ID, partitions=data)])
+
+
+def partition_data(broker, asked):
     base = 10 * asked.partition
     records = [
         Record(key=None, value=b"p%d-a" % asked.partition, timestamp=5),
@@ -68,8 +78,7 @@ def fetched(broker, asked):
     some = (
         bytes(build_batch(records, timestamp=5, base_offset=base)) if asked.fetch_offset < base + 2 else None
     )
-    data = PartitionData(partition_index=asked.partition, error_code=broker.refusal, records=some)
-    return FetchResponse(responses=[FetchableTopicResponse(topic_id=TOPIC_ID, partitions=[data])])
+    return PartitionData(partition_index=asked.partition, error_code=broker.refusal, records=some)
 
 
 def ask(broker, command, *arguments, stdin=None):
@@ -117,14 +126,14 @@ def test_a_refused_batch_fails_the_command(orders):
 
 
 @pytest.mark.parametrize(
-    "sizes", [[], [1] * (2 * BATCH_RECORDS + 1), [BATCH_BYTES * 2, 1, BATCH_BYTES, 1, 1]]
+    "sizes",
+    [[], [1] * (BATCH_BYTES // 8), [BATCH_BYTES * 2, 1, BATCH_BYTES, 1, 1]],
+    ids=["none", "small", "large"],
 )
 def test_batches_are_bounded_and_lose_nothing(sizes):
-    cut = [
-        [len(r.value) for r in batch] for batch in batches(Record(key=None, value=bytes(n)) for n in sizes)
-    ]
-    assert [size for batch in cut for size in batch] == sizes
-    assert all(len(b) <= BATCH_RECORDS and (sum(b) <= BATCH_BYTES or len(b) == 1) for b in cut)
+    cut = list(batches(Record(key=None, value=bytes(size)) for size in sizes))
+    assert [len(record.value) for batch in cut for record in batch] == sizes
+    assert all(sum(map(size_of, batch)) <= BATCH_BYTES or len(batch) == 1 for batch in cut)
 
 
 def test_every_partition_is_read_from_its_beginning(orders):
