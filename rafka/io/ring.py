@@ -69,6 +69,8 @@ class Ring:
         except (OSError, ValueError):
             os.close(self.fd)
             raise
+        self._early: list[Completion] = []
+        """Completions taken out by `push`, not yet given to anybody."""
         self._timespec = (ctypes.c_int64 * 2)()
         self._arg = (ctypes.c_uint64 * 3)(
             0, 0, ctypes.addressof(self._timespec)
@@ -122,8 +124,9 @@ class Ring:
     ) -> None:
         """Queue one submission; it reaches the kernel with the next `enter`. flags: the operation's own."""
         words = self._words
-        if (self._tail - words[self._sq_head]) & 0xFFFFFFFF >= self._sq_entries:
+        while (self._tail - words[self._sq_head]) & 0xFFFFFFFF >= self._sq_entries:
             self.enter(0)
+            self._early += self._take()  # a kernel may refuse submissions until there is room for completions
         slot = self._tail & (self._sq_entries - 1)
         _SQE.pack_into(
             self._sqes, slot * _SQE.size, opcode, 0, 0, fd, offset, address, length, flags, user_data, 0, 0, 0
@@ -134,6 +137,8 @@ class Ring:
         """Submit what is queued and let completions come in; wait up to wait_ns for one, None: for ever."""
         words = self._words
         count = (self._tail - words[self._sq_head]) & 0xFFFFFFFF
+        if self._early:
+            wait_ns = 0
         if wait_ns is None:
             result = self._syscall(ENTER, self.fd, count, 1, ENTER_GETEVENTS, 0, 0)
         elif wait_ns == 0:
@@ -150,6 +155,13 @@ class Ring:
 
     def completions(self) -> list[Completion]:
         """Take out every completion that is there, oldest first."""
+        if self._early:
+            found = self._early + self._take()
+            self._early = []
+            return found
+        return self._take()
+
+    def _take(self) -> list[Completion]:
         words = self._words
         head, tail = words[self._cq_head], words[self._cq_tail]
         count = (tail - head) & 0xFFFFFFFF
