@@ -178,7 +178,7 @@ class Disk:
         self._now(effect, "unlink", lambda: self.files.unlink(effect.file))
 
     def _make_dir(self, effect: MakeDir) -> None:
-        self._now(effect, "mkdir", lambda: self.files.make_dir(effect.file))
+        self._now(effect, "makedir", lambda: self.files.make_dir(effect.file))
 
     def _now(self, effect: Rename | Unlink | MakeDir, op: str, change: Callable[[], None]) -> None:
         try:
