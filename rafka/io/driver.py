@@ -34,12 +34,12 @@ from rafka.io.journal import Journal
 from rafka.io.sockets import (
     BLOCKED,
     MORE,
+    SENDFILE_MIN,
     SENT,
     TURN_BYTES,
-    UNSENT_LOW,
-    UNSENT_MAX,
     Connection,
     Slab,
+    SliceError,
     listening_socket,
     prepare,
 )
@@ -49,6 +49,14 @@ ACCEPT_PAUSE_NS = 100_000_000
 CLOSE_GRACE_NS = 10_000_000_000
 STOP_GRACE_NS = 1_000_000_000
 ACCEPTS_A_TURN = 64
+TURN_BYTES_MAX = 4 << 20
+"""What all connections together may receive, and send, in one turn (1 ms or so): the others come first in the
+next. So whoever asks for little waits for a few MiB at most, however many ask for much."""
+CLOSE_DRAINS = 16
+UNSENT_MAX = 1 << 20
+"""A connection with more than this unsent is not read from, until it is down to half (law 7)."""
+UNSENT_ALL_MAX = 256 << 20
+"""The same for all connections whose peer does not take its bytes: each has its share of this, if that is less."""
 GC_THRESHOLD = 50_000
 """Net new containers before a young collection. The core makes no cycles on its hot paths, so the default of
 700 only walks what is alive: measured in docs/decisions/0003."""
@@ -107,6 +115,8 @@ class Engine:
         self._accept_at = 0
         self._is_refusing = False
         self._closing: dict[int, int] = {}
+        self._blocked = 0
+        self._unsent_max = UNSENT_MAX
         self._stop_at = 0
         self._last_conn = 0
         self._reserve = _reserve()
@@ -134,7 +144,7 @@ class Engine:
         """Take note that `conn` takes bytes again."""
         if conn.has_ended:
             return
-        conn.is_blocked = False
+        self._count_blocked(conn, is_blocked=False)
         if not conn.is_queued:
             conn.is_queued = True
             self._unflushed.append(conn)
@@ -201,51 +211,54 @@ class Engine:
     # ---- receiving ----------------------------------------------------------------------------------
 
     def _receive_all(self) -> None:
-        ready = self._ready[:]
-        self._ready.clear()
-        for conn in ready:
+        ready, self._ready = self._ready, []
+        share = TURN_BYTES_MAX
+        for index, conn in enumerate(ready):
+            if share <= 0:
+                self._ready = ready[index:] + self._ready
+                return
             if conn.is_paused or conn.is_choked or conn.has_ended:
                 continue  # stays readable; Resume looks again
             conn.is_readable = False
             try:
                 if conn.fill is None:
-                    self._receive(conn)
+                    share -= self._receive(conn)
                 else:
-                    self._receive_fill(conn, conn.fill)
+                    share -= self._receive_fill(conn, conn.fill)
             except BlockingIOError:
                 self.poller.rearm(conn, is_drained=True)
             except OSError as error:
                 self._end(conn, error.strerror or "connection lost")
 
-    def _receive(self, conn: Connection) -> None:
+    def _receive(self, conn: Connection) -> int:
         room = self._slab.room
         data = self._slab.receive(conn.sock)
-        if not data:
+        count = len(data)
+        if not count:
             self._end(conn, "closed by the peer")
-            return
+            return 0
         self.events.append(Received(conn.id, data))
-        self.poller.rearm(conn, is_drained=len(data) < room)
+        self.poller.rearm(conn, is_drained=count < room)
+        return count
 
-    def _receive_fill(self, conn: Connection, buffer: memoryview) -> None:
-        share = TURN_BYTES
-        while share > 0:
-            rest = buffer[conn.filled :]
-            count = conn.sock.recv_into(rest)
-            if count == 0:
-                self._end(conn, "closed by the peer")
-                return
-            conn.filled += count
-            share -= count
-            if count == len(rest):
-                conn.fill = None
-                self.events.append(Filled(conn.id))
-                break
-        self.poller.rearm(conn, is_drained=False)
+    def _receive_fill(self, conn: Connection, buffer: memoryview) -> int:
+        rest = buffer[conn.filled : conn.filled + TURN_BYTES]
+        count = conn.sock.recv_into(rest)
+        if not count:
+            self._end(conn, "closed by the peer")
+            return 0
+        conn.filled += count
+        if conn.filled == len(buffer):
+            conn.fill = None
+            self.events.append(Filled(conn.id))
+        self.poller.rearm(conn, is_drained=count < len(rest))
+        return count
 
     def _fill(self, effect: Fill) -> None:
         conn = self.connections.get(effect.conn)
         if conn is not None:
             assert conn.fill is None
+            assert len(effect.buffer)
             conn.fill = effect.buffer
             conn.filled = 0
 
@@ -273,45 +286,63 @@ class Engine:
         try:
             conn.push(effect.pieces, self.files)
         except OSError as error:
-            self._slice_failed(conn, error.strerror or "unreadable")
+            self._slice_failed(conn, f"not there: {error.strerror}")
             return
+        if conn.unsent > self._unsent_max:
+            conn.is_choked = True
         if not conn.is_queued and not conn.is_blocked:
             conn.is_queued = True
             self._unflushed.append(conn)
 
     def _flush_all(self) -> None:
-        unflushed = self._unflushed
-        self._unflushed = []
+        unflushed, self._unflushed = self._unflushed, []
+        postponed: list[Connection] = []
+        share = TURN_BYTES_MAX
         for conn in unflushed:
+            if share <= 0 and conn.unsent >= SENDFILE_MIN:
+                postponed.append(conn)
+                continue
             conn.is_queued = False
             if conn.has_ended or conn.is_blocked:
                 continue
-            try:
-                found = conn.flush(self.files)
-            except EOFError:
-                self._slice_failed(conn, "shorter than the slice")
-                continue
-            except OSError as error:
-                self._end(conn, error.strerror or "connection lost")
-                continue
-            if found != SENT:
-                self._left_over(conn, found)
-            elif conn.closing is not None:
-                self._end(conn, conn.closing)
-            if conn.is_choked and conn.unsent <= UNSENT_LOW and not conn.has_ended:
-                conn.is_choked = False
-                self._look_again(conn)
+            share -= self._flush(conn)
+        if postponed:
+            self._unflushed = postponed + self._unflushed
 
-    def _left_over(self, conn: Connection, found: int) -> None:
-        if conn.unsent > UNSENT_MAX:
-            conn.is_choked = True
+    def _flush(self, conn: Connection) -> int:
+        """Send what can be sent now; give how much that was."""
+        before = conn.unsent
+        try:
+            found = conn.flush(self.files)
+        except SliceError as error:
+            self._slice_failed(conn, str(error))
+            return 0
+        except OSError as error:
+            self._end(conn, error.strerror or "connection lost")
+            return 0
+        unsent = conn.unsent
         if found == MORE:
             conn.is_queued = True
             self._unflushed.append(conn)
-        else:
-            assert found == BLOCKED
-            conn.is_blocked = True
+        elif found == BLOCKED:
+            self._count_blocked(conn, is_blocked=True)
             self.poller.await_room(conn)
+        else:
+            assert found == SENT
+            if conn.closing is not None:
+                self._end_closed(conn, conn.closing)
+                return before
+        if conn.is_choked and unsent <= self._unsent_max // 2:
+            conn.is_choked = False
+            self._look_again(conn)
+        return before - unsent
+
+    def _count_blocked(self, conn: Connection, *, is_blocked: bool) -> None:
+        """Share what may wait unsent among those whose peers do not take it."""
+        assert conn.is_blocked != is_blocked
+        conn.is_blocked = is_blocked
+        self._blocked += 1 if is_blocked else -1
+        self._unsent_max = min(UNSENT_MAX, UNSENT_ALL_MAX // (self._blocked or 1))
 
     def _slice_failed(self, conn: Connection, why: str) -> None:
         self.journal(Note("error", "slice not sent", {"conn": conn.id, "why": why}))
@@ -328,7 +359,17 @@ class Engine:
         if conn.outgoing:
             self._closing[conn.id] = read_clock().mono + CLOSE_GRACE_NS
         elif not conn.has_ended:
-            self._end(conn, effect.reason)
+            self._end_closed(conn, effect.reason)
+
+    def _end_closed(self, conn: Connection, reason: str) -> None:
+        """End a connection that has sent all. A socket closed with bytes unread resets its peer, who may then
+        never see the last answer: so what has come is thrown away first.
+        """
+        with contextlib.suppress(OSError):
+            for _ in range(CLOSE_DRAINS):
+                if not conn.sock.recv(1 << 16):
+                    break
+        self._end(conn, reason)
 
     def _end_overdue(self, now: int) -> None:
         for conn_id in [conn_id for conn_id, due in self._closing.items() if due <= now]:
@@ -343,6 +384,8 @@ class Engine:
         conn.discard(self.files)
         conn.fill = None
         self.poller.forget(conn)
+        if conn.is_blocked:
+            self._count_blocked(conn, is_blocked=False)
         conn.sock.close()
         del self.connections[conn.id]
         self.events.append(Disconnected(conn.id, reason))

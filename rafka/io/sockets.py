@@ -6,6 +6,7 @@ view of it. Sending gathers buffers into one `sendmsg`; a slice of a file below 
 gathered with them, a longer one goes by `sendfile`, announced by MSG_MORE so that header and data share packets.
 """
 
+import errno
 import os
 import socket
 import sys
@@ -23,16 +24,21 @@ SENDFILE_MIN = 32 * 1024
 GATHER_MAX = 64
 GATHER_BYTES_MAX = 256 * 1024
 TURN_BYTES = 1 << 20
-"""What one connection may send from files, or receive into a Fill, in one turn: others want theirs."""
-UNSENT_MAX = 1 << 20
-UNSENT_LOW = UNSENT_MAX // 2
-"""Above the first a connection is not read from, until it is down to the second (law 7)."""
+"""What one connection may send, or receive into a Fill, in one turn: others want theirs."""
 
 HAS_SENDFILE = hasattr(os, "sendfile") and sys.platform == "linux"
 MSG_MORE: int = getattr(socket, "MSG_MORE", 0)
 
 SENT, BLOCKED, MORE = 0, 1, 2
 """What `flush` found: all is out; the socket is full; this turn's share is used up."""
+
+
+FILE_ERRORS = (errno.EIO, errno.EINVAL, errno.ESTALE, errno.ENODATA)
+"""What sendfile reports of the file, not of the socket."""
+
+
+class SliceError(Exception):
+    """A slice of a file cannot be sent, or not all of it. The text ends a sentence: "a file to be sent is …"."""
 
 
 class Slab:
@@ -116,14 +122,14 @@ class Connection:
                 self.unsent += len(piece)
 
     def flush(self, files: Files) -> int:
-        """Send what can be sent: SENT, BLOCKED or MORE. Raises OSError; EOFError for a slice past its file's end."""
+        """Send what can be sent, TURN_BYTES at most: SENT, BLOCKED or MORE. Raises OSError, SliceError."""
         outgoing = self.outgoing
         share = TURN_BYTES
         try:
-            if len(outgoing) == 1 and not isinstance(
-                outgoing[0], Slice
-            ):  # the common case: one small response
-                return self._send_one(outgoing[0])
+            if len(outgoing) == 1:
+                only = outgoing[0]
+                if not isinstance(only, Slice) and len(only) <= TURN_BYTES:
+                    return self._send_one(only)  # the common case: one small response
             while outgoing:
                 if share <= 0:
                     return MORE
@@ -131,7 +137,7 @@ class Connection:
                 if isinstance(first, Slice) and first.length >= SENDFILE_MIN and HAS_SENDFILE:
                     share -= self._send_slice(first, min(share, first.length), files)
                 else:
-                    share -= self._send_gathered(files)
+                    share -= self._send_gathered(share, files)
         except BlockingIOError:
             return BLOCKED
         return SENT
@@ -146,9 +152,14 @@ class Connection:
         return BLOCKED
 
     def _send_slice(self, piece: Slice, count: int, files: Files) -> int:
-        sent = os.sendfile(self.fd, piece.opened.fd, piece.position, count)
+        try:
+            sent = os.sendfile(self.fd, piece.opened.fd, piece.position, count)
+        except OSError as error:
+            if error.errno in FILE_ERRORS:
+                raise SliceError(f"unreadable: {error.strerror}") from error
+            raise
         if sent == 0:
-            raise EOFError(piece.opened.name)
+            raise SliceError("shorter than the slice")
         self.unsent -= sent
         piece.position += sent
         piece.length -= sent
@@ -157,19 +168,25 @@ class Connection:
             files.release(piece.opened)
         return sent
 
-    def _send_gathered(self, files: Files) -> int:
-        """Send the buffers and short slices at the front in one call; raises BlockingIOError unless all went."""
+    def _send_gathered(self, share: int, files: Files) -> int:
+        """Send buffers and short slices at the front, `share` bytes at most, in one call.
+
+        Gives how much that was; raises BlockingIOError unless all of it went.
+        """
         outgoing = self.outgoing
         buffers: list[Buffer] = []
         size = 0
-        while outgoing and len(buffers) < GATHER_MAX and size < GATHER_BYTES_MAX:
+        while outgoing and len(buffers) < GATHER_MAX and size < share:
             first = outgoing[0]
             if isinstance(first, Slice):
-                if first.length >= SENDFILE_MIN and HAS_SENDFILE:
+                if (first.length >= SENDFILE_MIN and HAS_SENDFILE) or size >= GATHER_BYTES_MAX:
                     break
-                first = self._read_slice(first, files)
-            else:
+                first = self._read_slice(first, min(GATHER_BYTES_MAX, share - size), files)
+            elif len(first) <= share - size:
                 outgoing.popleft()
+            else:
+                whole = memoryview(first)
+                first, outgoing[0] = whole[: share - size], whole[share - size :]
             buffers.append(first)
             size += len(first)
         sent = 0
@@ -183,11 +200,14 @@ class Connection:
             raise BlockingIOError
         return sent
 
-    def _read_slice(self, piece: Slice, files: Files) -> bytes:
-        count = min(piece.length, GATHER_BYTES_MAX)
-        data = read_some(piece.opened.fd, count, piece.position)
+    def _read_slice(self, piece: Slice, limit: int, files: Files) -> bytes:
+        count = min(piece.length, limit)
+        try:
+            data = read_some(piece.opened.fd, count, piece.position)
+        except OSError as error:
+            raise SliceError(f"unreadable: {error.strerror}") from error
         if len(data) < count:
-            raise EOFError(piece.opened.name)
+            raise SliceError("shorter than the slice")
         piece.position += count
         piece.length -= count
         if piece.length == 0:

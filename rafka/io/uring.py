@@ -66,6 +66,7 @@ class UringDriver:
             with self._signals(), calm_collector():
                 return self._loop()
         finally:
+            self._abandon_operations()
             self._ring.close()
 
     def _loop(self) -> int:
@@ -79,6 +80,14 @@ class UringDriver:
         ring.enter(0)  # closed sockets leave once their polls are taken back
         return code
 
+    def _abandon_operations(self) -> None:
+        """See the end of what is in flight: only if a turn raised. The kernel must not write into freed memory."""
+        while self._operations:
+            self._ring.enter(None)
+            for user_data, _, _ in self._ring.completions():
+                if user_data % KINDS == OPERATION:
+                    del self._operations[user_data // KINDS]
+
     def _dispatch(self, found: list[tuple[int, int, int]]) -> None:
         engine = self._engine
         connections = engine.connections
@@ -89,9 +98,9 @@ class UringDriver:
                 conn = connections.get(number)
                 if conn is None:
                     continue
-                if result < 0 or result & POLL_ENDED:
+                if result > 0 and result & POLL_ENDED:
                     conn.poll = HUNG
-                if not flags & MORE and result >= 0:
+                if not flags & MORE:  # the kernel gave it up, for want of memory or room
                     self.watch(conn)
                 engine.readable(conn)
             elif kind == OPERATION:
