@@ -10,22 +10,25 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Generator
+from heapq import heappop, heappush
 from random import Random
 
 import attrs
 
 from rafka.core.effects import Effect, Listen, Note, Send, Stop
-from rafka.core.events import Connected, Disconnected, Event, Failed, Listening, Received
+from rafka.core.events import Connected, Disconnected, Event, Listening, Received
 from rafka.core.types import ConnId, MonoNs, Now, Token
 from rafka.io.choose import choose
 from rafka.io.driver import Driver
 from rafka.io.ring import probe
 from rafka.io.sockets import Connection
+from rafka.sim.chance import Chance
 from rafka.sim.disk import Disk
+from rafka.sim.storage import Storage
 
 REAL = ("trio", "uring") if probe() is None else ("trio",)
 """The drivers that work here."""
-DISKS = (*REAL, "memory")
+DISKS = (*REAL, "sim")
 MANY_TURNS = 30_000
 """At a millisecond each: when to give up."""
 TICK_NS = 1_000_000
@@ -205,33 +208,47 @@ class Scenario:
             client.sock.close()
 
 
-class MemoryDriver:
-    """The simulated disk as a driver: everything is answered in the next turn."""
+class SimulatedDriver:
+    """The simulated disk as a driver: a turn after each of its moments, in virtual time."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 0) -> None:
         self.disk = Disk()
+        self.time_ns = 0
+        self._chance = Chance(seed)
+        self._due: list[tuple[int, int, Callable[[], None]]] = []
+        self._count = 0
+
+    def at(self, time_ns: int, action: Callable[[], None]) -> None:
+        """Be the clock of `Storage`."""
+        self._count += 1
+        heappush(self._due, (time_ns, self._count, action))
 
     def run(self, machine: Scenario, data_dir: str) -> int:
         answers: list[Event] = []
+        storage = Storage(self.disk, self, self._chance, TICK_NS, answers.append)
         for turn in range(MANY_TURNS):
-            now = Now(MonoNs(turn * TICK_NS), turn)
-            for event in answers:
+            now = Now(MonoNs(self.time_ns), turn)
+            events = answers[:]
+            answers.clear()
+            for event in events:
                 machine.handle(event, now)
             machine.tick(now)
-            answers = []
             for effect in machine.drain():
                 if isinstance(effect, Stop):
                     return effect.code
-                answer = self.disk.perform(effect)
-                if answer.token or isinstance(answer, Failed):
-                    answers.append(answer)
+                storage.submit(effect)
+            self.time_ns = max(self.time_ns, self._due[0][0]) if self._due else self.time_ns + TICK_NS
+            while self._due and self._due[0][0] <= self.time_ns:
+                heappop(self._due)[2]()
         raise AssertionError("the script does not end")
 
 
-def play(driver: str, script: Callable[[Scenario], Script], data_dir: os.PathLike[str]) -> Scenario:
-    """Run a script under a driver; give the scenario with all that happened."""
+def play(
+    driver: str, script: Callable[[Scenario], Script], data_dir: os.PathLike[str], seed: int = 0
+) -> Scenario:
+    """Run a script under a driver; give the scenario with all that happened. seed: of the simulated one."""
     scenario = Scenario(script)
-    runner = MemoryDriver() if driver == "memory" else choose(driver).driver(scenario.notes.append)
+    runner = SimulatedDriver(seed) if driver == "sim" else choose(driver).driver(scenario.notes.append)
     scenario.runner = runner
     try:
         code = runner.run(scenario, os.fspath(data_dir))
