@@ -5,6 +5,6 @@ request = decode(MetadataRequest, 12, data)
 """
 
 from rafka.core.message.base import NEVER, UNSET, Message, Unset
-from rafka.core.message.compiler import Codec, codec, decode, encode
+from rafka.core.message.compiler import Codec, codec, decode, decode_prefix, encode
 
-__all__ = ["NEVER", "UNSET", "Codec", "Message", "Unset", "codec", "decode", "encode"]
+__all__ = ["NEVER", "UNSET", "Codec", "Message", "Unset", "codec", "decode", "decode_prefix", "encode"]

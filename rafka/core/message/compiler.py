@@ -86,6 +86,18 @@ def decode(cls: type[M], version: int, data: Buffer) -> M:
     return message
 
 
+def decode_prefix(cls: type[M], version: int, data: Buffer) -> M:
+    """Return the message that data begins with; what follows it is ignored.
+
+    A broker reads requests so, as Kafka's does: librdkafka 2.x ends its Metadata requests of version 13 with three
+    bytes too many.
+    Raises: RemoteProtocolError if it is malformed or of an unknown version.
+    """
+    if version not in cls.VERSIONS:
+        raise RemoteProtocolError(f"{cls.__name__} has no version {version}")
+    return codec(cls, version).decode(data, 0)[0]
+
+
 def encode(message: Message, version: int) -> bytes:
     """Return the message in the given version's encoding.
 

@@ -22,7 +22,7 @@ from struct import error as StructError  # noqa: N812  # an exception by its usu
 from rafka.core.api.fetch_request import FetchPartition, FetchRequest, FetchTopic, ReplicaState
 from rafka.core.api.fetch_response import FetchableTopicResponse, FetchResponse, NodeEndpoint, PartitionData
 from rafka.core.errors import LocalProtocolError
-from rafka.core.message import codec, decode
+from rafka.core.message import codec, decode_prefix
 from rafka.core.message.base import Records
 from rafka.core.message.wire import put_uvarint
 from rafka.core.types import ZERO_UUID, FileSlice, Piece
@@ -56,7 +56,7 @@ _SNAPSHOT = Struct(">BBqiB")
 
 
 def decode_request(version: int, body: memoryview) -> FetchRequest:
-    """Return the request that body is, whole.
+    """Return the request that body begins with.
 
     Raises: RemoteProtocolError if it is malformed or of an unknown version.
     """
@@ -69,7 +69,7 @@ def decode_request(version: int, body: memoryview) -> FetchRequest:
     except (StructError, IndexError, UnicodeDecodeError):
         request = None
     if request is None or version not in FetchRequest.VERSIONS:
-        return decode(FetchRequest, version, body)
+        return decode_prefix(FetchRequest, version, body)
     return request
 
 

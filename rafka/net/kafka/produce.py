@@ -19,10 +19,11 @@ from struct import error as StructError  # noqa: N812  # an exception by its usu
 
 from rafka.core.api.produce_request import PartitionProduceData, ProduceRequest, TopicProduceData
 from rafka.core.api.produce_response import ProduceResponse
-from rafka.core.message import decode, encode
+from rafka.core.message import decode_prefix, encode
 from rafka.core.message.wire import read_uvarint
 from rafka.core.types import ZERO_UUID, Buffer, Piece, Uuid
 
+_ERRORS_FROM = 8
 _FLEXIBLE_FROM = 9
 _IDS_FROM = 13
 
@@ -34,6 +35,7 @@ _ID_HEAD = Struct(">BhiB16sBiB")
 
 _FIXED_NAME = Struct(">ih")
 _FIXED_ANSWER = Struct(">iihqqqi")
+_FIXED_ANSWER_8 = Struct(">iihqqqihi")
 _NAME_ANSWER = Struct(">BihqqqHHiB")
 _ID_ANSWER = Struct(">B16sBihqqqHHiB")
 _NOTHING_WRONG = 0x0100
@@ -41,7 +43,7 @@ _NOTHING_WRONG = 0x0100
 
 
 def decode_request(version: int, body: memoryview) -> ProduceRequest:
-    """Return the request that body is, whole; its records are views of body.
+    """Return the request that body begins with; its records are views of body.
 
     Raises: RemoteProtocolError if it is malformed or of an unknown version.
     """
@@ -55,7 +57,7 @@ def decode_request(version: int, body: memoryview) -> ProduceRequest:
     except (StructError, IndexError, UnicodeDecodeError):
         request = None
     if request is None or version not in ProduceRequest.VERSIONS:
-        return decode(ProduceRequest, version, body)
+        return decode_prefix(ProduceRequest, version, body)
     return request
 
 
@@ -166,7 +168,11 @@ def _encode_one(version: int, response: ProduceResponse) -> bytes | None:
         if _FLEXIBLE_FROM <= version < _IDS_FROM and len(name) < 0x7F:
             answer = _NAME_ANSWER.pack(2, *numbers, _NOTHING_WRONG, 0, throttle_ms, 0)
             return b"\x02%c%b%b" % (len(name) + 1, name, answer)
-        if 5 <= version <= 7:
+        if version == _ERRORS_FROM:  # no record errors, and a null message
+            return (
+                _FIXED_NAME.pack(1, len(name)) + name + _FIXED_ANSWER_8.pack(1, *numbers, 0, -1, throttle_ms)
+            )
+        if 5 <= version < _ERRORS_FROM:
             return _FIXED_NAME.pack(1, len(name)) + name + _FIXED_ANSWER.pack(1, *numbers, throttle_ms)
     except (StructError, UnicodeEncodeError):
         return None

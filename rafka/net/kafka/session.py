@@ -8,7 +8,7 @@ A request that cannot be understood has no answer that its sender could understa
 RemoteProtocolError and the connection is to be closed (Kafka's SocketServer does the same). Requests that
 came in the same receive as the violation are dropped with it; none of them was acknowledged. One exception:
 an ApiVersions request of a version unknown here is answered in version 0 with the versions of ApiVersions
-alone (KIP-511).
+alone (KIP-511). Bytes after the end of a request are ignored, as Kafka ignores them: some clients send them.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ from struct import error as StructError  # noqa: N812  # an exception by its usu
 from rafka.core.api import APIS, request_header_version, response_header_version
 from rafka.core.errors import ErrorCode, RemoteProtocolError
 from rafka.core.events import Requested
-from rafka.core.message import Message, codec, decode, encode
+from rafka.core.message import Message, codec, decode_prefix, encode
 from rafka.core.message.wire import skip_tags
 from rafka.core.types import ConnId, FileSlice, Piece
 from rafka.net.frame import SIZE, Frames
@@ -27,12 +27,37 @@ from rafka.net.frame import SIZE, Frames
 API_VERSIONS = 18
 _HEADER = Struct(">hhih")
 """api key, api version, correlation id, length of the client id (-1: none)."""
-_CORRELATION = Struct(">i")
+_ANSWER = Struct(">ii")
+"""size, correlation id: what precedes an answer with response header 0 …"""
+_TAGGED_ANSWER = Struct(">iiB")
+"""… and with response header 1, which has a section of tagged fields."""
+_JOIN_BYTES = 1 << 10
+"""Answers up to this size that leave together leave as one buffer: a copy costs less than one more of them."""
 
 Decoder = Callable[[int, memoryview], Message]
 """From a version and a request's body to the request."""
 Encoder = Callable[[int, Message], Sequence[Piece]]
 """From a version and a response to the pieces of its body."""
+
+
+class _Dialect:
+    """How one API is spoken in one version: looked up once, used for every request of it.
+
+    decode: hand-written, or None for the compiled codec of `request`; encode likewise.
+    """
+
+    __slots__ = ("decode", "encode", "has_tags", "head", "head_tags", "key", "request", "version")
+
+    def __init__(self, key: int, version: int, decode: Decoder | None, encode: Encoder | None) -> None:
+        self.key = key
+        self.version = version
+        self.decode = decode
+        self.encode = encode
+        self.request: type[Message] | None = None if decode is not None else APIS[key].request
+        self.has_tags = request_header_version(key, version) >= 2
+        is_tagged = response_header_version(key, version) >= 1
+        self.head = _TAGGED_ANSWER if is_tagged else _ANSWER
+        self.head_tags = (0,) if is_tagged else ()
 
 
 class Protocol:
@@ -42,7 +67,7 @@ class Protocol:
     decoders, encoders: hand-written codecs by API key (Produce, Fetch); all others use the compiled ones.
     """
 
-    __slots__ = ("decoders", "encoders", "served")
+    __slots__ = ("_dialects", "decoders", "encoders", "served")
 
     def __init__(
         self,
@@ -55,16 +80,31 @@ class Protocol:
         self.served = served
         self.decoders = decoders or {}
         self.encoders = encoders or {}
+        self._dialects: dict[tuple[int, int], _Dialect] = {}
+
+    def dialect(self, api_key: int, version: int) -> _Dialect | None:
+        """Return how to speak an API in a version; None if it is not served."""
+        found = self._dialects.get((api_key, version))
+        if found is None:
+            versions = self.served.get(api_key)
+            if versions is None or not versions[0] <= version <= versions[1]:
+                return None
+            found = self.speak(api_key, version)
+            self._dialects[api_key, version] = found
+        return found
+
+    def speak(self, api_key: int, version: int) -> _Dialect:
+        """Return how to speak an API in a version, served or not."""
+        return _Dialect(api_key, version, self.decoders.get(api_key), self.encoders.get(api_key))
 
 
 class _Slot:
     """The place of one request in the order of answers."""
 
-    __slots__ = ("api_key", "correlation_id", "pieces", "version")
+    __slots__ = ("correlation_id", "dialect", "pieces")
 
-    def __init__(self, api_key: int, version: int, correlation_id: int) -> None:
-        self.api_key = api_key
-        self.version = version
+    def __init__(self, dialect: _Dialect, correlation_id: int) -> None:
+        self.dialect = dialect
         self.correlation_id = correlation_id
         self.pieces: Sequence[Piece] | None = None
         """The whole answer, framed; empty for a request that wants none; None until it is known."""
@@ -100,11 +140,11 @@ class Session:
 
         Raises: RemoteProtocolError for what is no request that is served here.
         """
-        return [request for frame in self.frames.receive(data) for request in self._requests(frame)]
+        return self._requests(self.frames.receive(data))
 
     def filled(self) -> list[Requested]:
         """Take back the buffer that `frames.wanted` lent, now full; otherwise like receive."""
-        return [request for frame in self.frames.filled() for request in self._requests(frame)]
+        return self._requests(self.frames.filled())
 
     def answer(self, correlation: int, body: object) -> None:
         """Give the answer to a request: its response, or None for a request that wants none (acks=0).
@@ -112,75 +152,96 @@ class Session:
         Raises: LocalProtocolError if the response cannot be said in the request's version.
         """
         slot = self._slots.pop(correlation)
-        slot.pieces = [] if body is None else self._framed(slot, body)
+        slot.pieces = () if body is None else _framed(slot, body)
         self._answered = True
 
     def drain(self) -> list[Piece]:
         """Give up the pieces that may leave: answers whose requests have no unanswered one before them."""
-        pieces: list[Piece] = []
         if not self._answered:
-            return pieces
-        order = self._order
-        while order and order[0].pieces is not None:
-            pieces += order.popleft().pieces or ()
+            return []
         self._answered = False
+        order = self._order
+        pieces: list[Piece] = []
+        small = 0
+        while order and (answer := order[0].pieces) is not None:
+            order.popleft()
+            for piece in answer:
+                if isinstance(piece, FileSlice) or len(piece) > _JOIN_BYTES:
+                    _join(pieces, small)
+                    small = 0
+                else:
+                    small += 1
+                pieces.append(piece)
+        _join(pieces, small)
         return pieces
 
-    def _requests(self, frame: memoryview) -> list[Requested]:
-        """Cut one frame: a request, or nothing when the session itself has the answer."""
-        try:
-            api_key, version, correlation_id, id_length = _HEADER.unpack_from(frame, 0)
-        except StructError:
-            raise RemoteProtocolError(f"a request of {len(frame)} bytes has no whole header") from None
-        slot = _Slot(api_key, version, correlation_id)
-        if not self._is_served(api_key, version):
-            self._refuse(slot)
-            return []
-        client_id, position = _client_id(frame, id_length)
-        if request_header_version(api_key, version) >= 2:
-            position = _after_tags(frame, position)
-        body = self._decode(api_key, version, frame[position:])
-        self._count += 1
-        self._order.append(slot)
-        self._slots[self._count] = slot
-        return [Requested(self._conn, self._count, api_key, version, client_id, body)]
+    def _requests(self, frames: Sequence[memoryview]) -> list[Requested]:
+        """Read frames: requests, but for those to which the session itself has the answer."""
+        requests: list[Requested] = []
+        dialect_of = self._protocol.dialect
+        for frame in frames:
+            try:
+                api_key, version, correlation_id, id_length = _HEADER.unpack_from(frame, 0)
+            except StructError:
+                raise RemoteProtocolError(f"a request of {len(frame)} bytes has no whole header") from None
+            dialect = dialect_of(api_key, version)
+            if dialect is None:
+                self._refuse(api_key, version, correlation_id)
+                continue
+            client_id, position = _client_id(frame, id_length)
+            if dialect.has_tags:
+                position = _after_tags(frame, position)
+            body = _decoded(dialect, frame[position:])
+            self._count = count = self._count + 1
+            slot = _Slot(dialect, correlation_id)
+            self._order.append(slot)
+            self._slots[count] = slot
+            requests.append(Requested(self._conn, count, api_key, version, client_id, body))
+        return requests
 
-    def _is_served(self, api_key: int, version: int) -> bool:
-        versions = self._protocol.served.get(api_key)
-        return versions is not None and versions[0] <= version <= versions[1]
-
-    def _refuse(self, slot: _Slot) -> None:
-        if slot.api_key != API_VERSIONS:
-            raise RemoteProtocolError(f"API {slot.api_key} version {slot.version} is not served here")
-        slot.version = 0
-        slot.pieces = self._framed(slot, _unsupported(self._protocol.served[API_VERSIONS]))
+    def _refuse(self, api_key: int, version: int, correlation_id: int) -> None:
+        if api_key != API_VERSIONS:
+            raise RemoteProtocolError(f"API {api_key} version {version} is not served here")
+        slot = _Slot(self._protocol.speak(api_key, 0), correlation_id)
+        slot.pieces = _framed(slot, _unsupported(self._protocol.served[API_VERSIONS]))
         self._order.append(slot)
         self._answered = True
 
-    def _decode(self, api_key: int, version: int, body: memoryview) -> Message:
-        decoder = self._protocol.decoders.get(api_key)
-        if decoder is not None:
-            return decoder(version, body)
-        return decode(APIS[api_key].request, version, body)
 
-    def _framed(self, slot: _Slot, body: object) -> list[Piece]:
-        assert isinstance(body, Message), "an answer is a message or None"
-        head = bytearray(SIZE.size)
-        head += _CORRELATION.pack(slot.correlation_id)
-        if response_header_version(slot.api_key, slot.version) >= 1:
-            head.append(0)  # no tagged fields
-        encoder = self._protocol.encoders.get(slot.api_key)
-        if encoder is None:
-            codec(body.__class__, slot.version).encode(body, head)
-            SIZE.pack_into(head, 0, len(head) - SIZE.size)
-            return [head]
-        pieces = encoder(slot.version, body)
-        SIZE.pack_into(head, 0, len(head) - SIZE.size + sum(map(_length, pieces)))
-        return [head, *pieces]
+def _decoded(dialect: _Dialect, body: memoryview) -> Message:
+    if dialect.decode is not None:
+        return dialect.decode(dialect.version, body)
+    assert dialect.request is not None
+    return decode_prefix(dialect.request, dialect.version, body)
 
 
-def _length(piece: Piece) -> int:
-    return piece.length if isinstance(piece, FileSlice) else len(piece)
+def _framed(slot: _Slot, body: object) -> list[Piece]:
+    """Say an answer whole: size, header, body. Its first piece is bytes."""
+    assert isinstance(body, Message), "an answer is a message or None"
+    dialect = slot.dialect
+    head = dialect.head
+    if dialect.encode is None:
+        out = bytearray(head.size)
+        codec(body.__class__, dialect.version).encode(body, out)
+        head.pack_into(out, 0, len(out) - SIZE.size, slot.correlation_id, *dialect.head_tags)
+        return [out]
+    pieces = dialect.encode(dialect.version, body)
+    size = head.size - SIZE.size
+    for piece in pieces:
+        size += piece.length if isinstance(piece, FileSlice) else len(piece)
+    first = pieces[0]
+    assert not isinstance(first, FileSlice), "a body begins with bytes"
+    answer: list[Piece] = [head.pack(size, slot.correlation_id, *dialect.head_tags) + first]
+    if len(pieces) > 1:
+        answer += pieces[1:]
+    return answer
+
+
+def _join(pieces: list[Piece], small: int) -> None:
+    """Make one buffer of the last `small` pieces."""
+    if small > 1:
+        joined = b"".join(pieces[-small:])  # type: ignore[arg-type]  # no slice is among them
+        pieces[-small:] = [joined]
 
 
 def _client_id(frame: memoryview, length: int) -> tuple[str | None, int]:

@@ -19,7 +19,7 @@ from rafka.core.api.fetch_response import (
     PartitionData,
 )
 from rafka.core.errors import LocalProtocolError, RemoteProtocolError
-from rafka.core.message import decode, encode
+from rafka.core.message import decode, decode_prefix, encode
 from rafka.core.types import File, FileSlice, Piece, Uuid
 from rafka.net.kafka import fetch
 from tests.core.message import fill
@@ -84,7 +84,7 @@ def test_a_damaged_request_is_read_or_refused_as_the_compiled_codec_does(version
     random = Random(seed)
     body = fill.damaged(encode(one_request(version, random.choice(("", "eu-1a"))), version), random)
     try:
-        expected = decode(FetchRequest, version, body)
+        expected = decode_prefix(FetchRequest, version, body)
     except RemoteProtocolError:
         with pytest.raises(RemoteProtocolError):
             fetch.decode_request(version, memoryview(body))

@@ -16,7 +16,7 @@ from rafka.core.api.produce_response import (
     TopicProduceResponse,
 )
 from rafka.core.errors import LocalProtocolError, RemoteProtocolError
-from rafka.core.message import decode, encode
+from rafka.core.message import decode, decode_prefix, encode
 from rafka.core.types import Uuid
 from rafka.net.kafka import produce
 from tests.core.message import fill
@@ -88,7 +88,7 @@ def test_a_damaged_request_is_read_or_refused_as_the_compiled_codec_does(version
         encode(one_request(version, random.randbytes(random.choice((0, 5, 130)))), version), random
     )
     try:
-        expected = decode(ProduceRequest, version, body)
+        expected = decode_prefix(ProduceRequest, version, body)
     except RemoteProtocolError:
         with pytest.raises(RemoteProtocolError):
             produce.decode_request(version, memoryview(body))

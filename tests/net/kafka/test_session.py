@@ -130,7 +130,6 @@ def test_the_refusal_of_a_version_keeps_its_place_among_the_answers() -> None:
         b"",
         b"\0\x10\0",
         asked()[4:][:-1],
-        asked()[4:] + b"\0",
         b"\0\x10\0\x06\0\0\0\1\xff\xff",  # a version that is not served
         b"\0\x11\0\0\0\0\0\1\xff\xff",  # an API that is not served
         b"\x7f\xff\0\0\0\0\0\1\xff\xff",  # no API at all
@@ -142,6 +141,12 @@ def test_the_refusal_of_a_version_keeps_its_place_among_the_answers() -> None:
 def test_what_is_no_request_is_a_protocol_error(frame: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         session().receive(view(SIZE.pack(len(frame)) + frame))
+
+
+def test_bytes_after_a_request_are_ignored() -> None:
+    frame = asked()[4:] + b"\0\0\0"  # as librdkafka ends its Metadata requests of version 13
+    (request,) = session().receive(view(SIZE.pack(len(frame)) + frame))
+    assert request.body == ListGroupsRequest()
 
 
 @given(st.sampled_from([asked(), asked(0), asked(3)]), st.data())
@@ -173,6 +178,8 @@ def test_hand_written_codecs_get_the_body_in_place_and_may_answer_with_slices_of
     s.receive(received)
     assert bodies[0].obj is received.obj
     s.answer(1, ListGroupsResponse())
-    head, first, second = s.drain()
-    assert (first, second) == (b"abc", log)
-    assert SIZE.unpack_from(head)[0] == len(head) - 4 + 3 + 1000
+    first, second = s.drain()
+    assert second == log
+    assert isinstance(first, bytes)
+    assert first.endswith(b"abc")
+    assert SIZE.unpack_from(first)[0] == len(first) - 4 + 1000
