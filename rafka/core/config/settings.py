@@ -79,7 +79,7 @@ class Settings:
     def from_pairs(cls, pairs: Mapping[str, str]) -> "Settings":
         """Read settings from Kafka's names and their text. Raises: ConfigError naming the setting."""
         given, warnings = _parse(pairs)
-        _check_flush(given)
+        check_flush(given)
         typed = {name: _typed(name, given) for name in BROKER_SETTINGS}
         listeners = _listeners("listeners", given)
         advertised = _listeners("advertised.listeners", given)
@@ -161,7 +161,8 @@ def _typed(name: str, given: Mapping[str, str]) -> Typed | None:
     return None if canonical is None else setting.typed(canonical)
 
 
-def _check_flush(given: Mapping[str, str]) -> None:
+def check_flush(given: Mapping[str, str]) -> None:
+    """Check that broker settings do not both bound what lies unsynced and leave it unbounded. Raises: ConfigError."""
     for name in ("log.flush.interval.messages", "log.flush.interval.ms"):
         if given.get("flush") == "os" and given.get(name, NEVER) != NEVER:
             why = "flush=os leaves records unsynced without bound"
