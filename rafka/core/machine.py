@@ -14,7 +14,7 @@ import attrs
 from rafka.core.effects import Effect, Note, Reply
 from rafka.core.events import DiskEvent, Event
 from rafka.core.shape import value
-from rafka.core.types import MonoNs, Now, Offset, Ticket, Token
+from rafka.core.types import MonoNs, Now, Ticket, Token
 
 
 class Machine(Protocol):
@@ -177,30 +177,39 @@ class Timeouts:
             del self._queues[timeout_ms]
 
 
+W = TypeVar("W")
+
+
 @attrs.define(eq=False)
-class OffsetWaiters:
+class OffsetWaiters(Generic[W]):
     """Who waits for an offset to be passed: a FIFO, because offsets are given out in order."""
 
-    _queue: deque[tuple[Offset, Ticket]] = attrs.field(factory=deque)
+    _queue: deque[tuple[int, W]] = attrs.field(factory=deque)
 
-    def wait(self, reached: Offset, ticket: Ticket) -> None:
-        """Let `ticket` wait until `reached` records exist (the end offset after what it waits for)."""
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def wait(self, reached: int, waiter: W) -> None:
+        """Let `waiter` wait until `reached` records exist (the end offset after what it waits for)."""
         assert not self._queue or self._queue[-1][0] <= reached
-        self._queue.append((reached, ticket))
+        self._queue.append((reached, waiter))
 
-    def reach(self, offset: Offset) -> list[Ticket]:
-        """Release every ticket that waited for `offset` or less."""
-        released: list[Ticket] = []
+    def reach(self, offset: int) -> list[W]:
+        """Release every waiter for `offset` or less."""
+        released: list[W] = []
         queue = self._queue
         while queue and queue[0][0] <= offset:
             released.append(queue.popleft()[1])
         return released
 
-    def abandon(self) -> list[Ticket]:
-        """Release everybody, because what they wait for will not come."""
-        tickets = [ticket for _, ticket in self._queue]
-        self._queue.clear()
-        return tickets
+    def abandon(self, above: int = -1) -> list[W]:
+        """Release everybody who waits for more than `above`, because it will not come."""
+        released: list[W] = []
+        queue = self._queue
+        while queue and queue[-1][0] > above:
+            released.append(queue.pop()[1])
+        released.reverse()
+        return released
 
 
 R = TypeVar("R")

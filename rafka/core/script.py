@@ -55,10 +55,11 @@ class Running(Generic[T]):
             self.result = stop.value
             self.out.moved.append(self)
             return
-        self.out.effects.append(_with_token(effect, self.out.token(self)))
+        self.out.effects.append(with_token(effect, self.out.token(self)))
 
 
-def _with_token(effect: DiskEffect, token: Token) -> DiskEffect:
+def with_token(effect: DiskEffect, token: Token) -> DiskEffect:
+    """Give a copy of what a script yielded, with a token that somebody waits for."""
     asked = copy(effect)  # the script's own effect stays as it was yielded
     object.__setattr__(asked, "token", token)
     return asked

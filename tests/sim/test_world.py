@@ -159,7 +159,8 @@ def test_flush_os_survives_kills(seed) -> None:
 
 
 def test_flush_os_is_found_out_by_power_losses() -> None:
-    assert is_found_out(fsync=False, power=1) >= 5
+    # More crashes than elsewhere: a lost name or an unsynced roll no longer helps to find it.
+    assert is_found_out(fsync=False, power=1, crashes=5) >= 5
 
 
 def test_the_same_seed_gives_the_same_trace_and_another_seed_another() -> None:

@@ -1,381 +1,49 @@
-"""One partition's log: append, flush, and what may be acknowledged; only this file raises durable_offset.
+"""One partition's log: opening it, cutting it at either end, and taking it away.
 
-    log_start_offset <= durable_offset <= written_offset <= log_end_offset
+Beside its segments the directory holds what `directory.py` and `checkpoint.py` describe. The log start offset
+is written down, and durable, before the log shows it and before any file goes. So whatever subset of the
+unlinks a crash leaves, the log begins where it was last said to begin, and what lies below is removed again.
 
-append() gives offsets and changes memory only. flush() turns a turn's batches into one Write, and one Sync
-unless one is under way: what arrives meanwhile joins the next (group commit). Barriers, since different files
-have no order: the directory is made and its name synced before the first segment; a segment is begun only
-when all before it is synced; nothing in it is durable before its own name is.
-
-A Write that fails for want of space takes the log back to the last written batch, in memory and in the file;
-appends are refused for a second and until the file is cut, then tried again. Every other failure is final
-(fsyncgate: nothing is known about the bytes any more): reads go on, and only opening the log anew, which
-reads and checks it all, brings it back. Source: KIP-98, KIP-101; Kafka's `UnifiedLog`; KAFKA-10778.
+The order of a truncation is: memory, so that nobody reads what goes; then whole segments from the newest down,
+each durably before the next, so that a crash leaves no gap; then the rest of one file.
+Source: Kafka's `UnifiedLog`, `LocalLog`, `LogLoader`; KIP-107 (DeleteRecords).
 """
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Sequence
-from errno import EDQUOT, ENOSPC
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from rafka.core.config import LogConfig
-from rafka.core.effects import MakeDir, Read, Sync, SyncDir, Truncate, Write
+from rafka.core.effects import Rename, Sync, SyncDir, Truncate, Unlink
 from rafka.core.errors import CorruptRecord, ErrorCode, StorageError
-from rafka.core.events import DiskEvent, Failed, Loaded, Synced, Written
-from rafka.core.log.epochs import Epochs
-from rafka.core.log.producers import Producers
-from rafka.core.log.recovery import bases_in, keep, scan
-from rafka.core.log.segment import Place, Segment
-from rafka.core.log.tail import Tail
+from rafka.core.events import Entry, Failed
+from rafka.core.log.checkpoint import LOG_START, TEMPORARY, log_start_in, log_start_text, prepare
+from rafka.core.log.directory import belongs_to, content, discard, ensure, entries_of
+from rafka.core.log.read import Reader
+from rafka.core.log.recovery import keep, scan
+from rafka.core.log.segment import SUFFIX, Segment, base_offset_of
 from rafka.core.machine import Outbox
-from rafka.core.record.batch import HEADER_BYTES, Batch, Header, patch
+from rafka.core.record.batch import Header
 from rafka.core.script import Script
-from rafka.core.types import NO_ANSWER, Buffer, File, FileSlice, Now, Token, Uuid
+from rafka.core.types import NO_ANSWER, File, MonoNs, Now, Uuid
 
-RETRY_NS = 1_000_000_000
-"""How long appends are refused after the disk was full."""
-RELATIVE_OFFSET_MAX = (1 << 31) - 1
-"""Kafka's indexes hold offsets relative to their segment in 32 bits."""
-LOOKUP_BYTES = 16 << 10
+NEVER = 1 << 63
+INDEX, TIME_INDEX, SNAPSHOT = ".index", ".timeindex", ".snapshot"
 
 
-class _Chunk:
-    """Batches of one segment, end to end, that wait for their Write or for its answer."""
-
-    __slots__ = ("buffers", "end_offset", "position", "segment", "size_bytes", "token")
-
-    def __init__(self, segment: Segment, position: int) -> None:
-        self.segment = segment
-        self.position = position
-        self.size_bytes = 0
-        self.end_offset = 0
-        self.buffers: list[Buffer] = []
-        self.token: Token = NO_ANSWER
-
-
-class Log:
+class Log(Reader):
     """The log in `directory` (`orders-0`); identity: topic id and partition. Open it with recover()."""
 
-    __slots__ = (
-        "_cutting",
-        "_directory_made",
-        "_in_flight",
-        "_naming",
-        "_out",
-        "_queue",
-        "_retry_at",
-        "_sync_token",
-        "_synced_offset",
-        "_syncing_offset",
-        "_unnamed",
-        "_written_position",
-        "config",
-        "directory",
-        "durable_offset",
-        "epochs",
-        "failed",
-        "identity",
-        "is_offline",
-        "log_end_offset",
-        "log_start_offset",
-        "producers",
-        "segments",
-        "tail",
-        "written_offset",
-    )
+    __slots__ = ("_attempts", "_checkpointed_start", "_doomed")
 
     def __init__(self, directory: File, out: Outbox, config: LogConfig, identity: tuple[Uuid, int]) -> None:
-        self.directory = directory
-        self.config = config
-        self.identity = identity
-        self.log_start_offset = self.log_end_offset = 0
-        self.written_offset = self.durable_offset = 0
-        self.failed: ErrorCode | None = None
-        self.is_offline = False
-        self.segments: list[Segment] = []
-        self.tail = Tail()
-        self.epochs = Epochs()
-        self.producers = Producers()
-        self._out = out
-        self._queue: deque[_Chunk] = deque()
-        self._in_flight: deque[_Chunk] = deque()
-        self._written_position = 0
-        self._synced_offset = self._syncing_offset = 0
-        self._sync_token = self._cutting = self._naming = NO_ANSWER
-        self._directory_made = False
-        self._unnamed: Segment | None = None
-        self._retry_at = 0
+        super().__init__(directory, out, config, identity)
+        self._attempts = 0
+        self._checkpointed_start = 0
+        self._doomed: deque[tuple[int, Segment]] = deque()
 
-    @property
-    def size_bytes(self) -> int:
-        """All batches, in all segments."""
-        return sum(segment.size_bytes for segment in self.segments)
-
-    @property
-    def latest_epoch(self) -> int:
-        """The leader epoch of the newest batch; -1 when there is none."""
-        return self.epochs.latest
-
-    def refuses(self, now: Now) -> ErrorCode | None:
-        """Say whether appends must be refused now: offline for good, or the disk was full a moment ago."""
-        if self.is_offline or self._cutting or now.mono < self._retry_at:
-            return ErrorCode.KAFKA_STORAGE_ERROR
-        return None
-
-    # ---- appending ---------------------------------------------------------------------------------
-
-    def append(self, batches: Sequence[Batch], leader_epoch: int, now: Now) -> int:
-        """Take checked batches into the tail and return the offset of the first record.
-
-        Each view: whole, writable, ours from now on. Durable only once durable_offset has passed it. Not to be
-        called while refuses() says so. Idempotence is the caller's to check: `producers.check`.
-        """
-        assert self.refuses(now) is None
-        first = offset = self.log_end_offset
-        self.epochs.begin(leader_epoch, offset)
-        for view, header in batches:
-            patch(view, offset, leader_epoch)
-            chunk = self._chunk_for(len(view), offset, header.last_offset_delta)
-            self.tail.add(offset, self._account(chunk.segment, header, offset))
-            self.producers.update(header, offset, now.wall)
-            offset += header.last_offset_delta + 1
-            chunk.buffers.append(view)
-            chunk.size_bytes += len(view)
-            chunk.end_offset = self.log_end_offset = offset
-        return first
-
-    def flush(self, now: Now) -> None:
-        """Ask for what was appended to be written and, under flush=fsync, synced; once a turn."""
-        del now
-        if not self.is_offline and not self._cutting:
-            self._write()
-            self._sync()
-
-    def completed(self, event: DiskEvent, now: Now) -> None:
-        """Take the answer to one of our effects; `out.moved` tells the parent when promises or failures changed."""
-        if isinstance(event, Failed):
-            self._fail(event, now)
-        elif self.is_offline:
-            return
-        elif isinstance(event, Written):
-            self._on_written(event.token)
-        elif isinstance(event, Synced):
-            self._synced_offset = self._syncing_offset
-            self._sync_token = NO_ANSWER
-        elif event.token == self._cutting:
-            self._cutting = NO_ANSWER
-        elif event.token == self._naming:
-            self._on_named(event.file)
-        self._promise()
-        self.flush(now)
-
-    def _account(self, segment: Segment, header: Header, offset: int) -> int:
-        interval = self.config.index_interval_bytes
-        return segment.add(offset, header.size_bytes, header.max_timestamp, interval)
-
-    def _chunk_for(self, size_bytes: int, offset: int, last_offset_delta: int) -> _Chunk:
-        segment = self.segments[-1] if self.segments else None
-        if segment is not None:
-            full = segment.size_bytes + size_bytes > self.config.segment_bytes
-            far = offset + last_offset_delta - segment.base_offset > RELATIVE_OFFSET_MAX
-            if segment.size_bytes and (full or far):
-                segment = None
-        if segment is None:
-            segment = Segment(self.directory, offset)
-            self.segments.append(segment)
-        if not self._queue or self._queue[-1].segment is not segment:
-            self._queue.append(_Chunk(segment, segment.size_bytes))
-        return self._queue[-1]
-
-    # ---- writing and syncing -----------------------------------------------------------------------
-
-    def _write(self) -> None:
-        while self._queue and self._may_write(self._queue[0]):
-            chunk = self._queue.popleft()
-            chunk.token = self._out.token(self)
-            self._in_flight.append(chunk)
-            self._out.effects.append(Write(chunk.segment.file, chunk.position, chunk.buffers, chunk.token))
-
-    def _may_write(self, chunk: _Chunk) -> bool:
-        if chunk.position > 0:
-            return True
-        if not self._directory_made:
-            if not self._naming:
-                self._naming = self._out.token(self)
-                self._out.effects.append(MakeDir(self.directory, self._naming))
-            return False
-        if self._unnamed is not None or self._synced_offset < chunk.segment.base_offset:
-            return False
-        self._unnamed = chunk.segment
-        return True
-
-    def _sync(self) -> None:
-        """Ask for a Sync of all that was asked to be written; under flush=os only so that a segment may end."""
-        if self._sync_token or not (self.config.flush_fsync or self._queue):
-            return
-        newest = self._in_flight[-1] if self._in_flight else None
-        target = newest.end_offset if newest is not None else self.written_offset
-        if target > self._syncing_offset:
-            self._syncing_offset = target
-            self._sync_token = self._out.token(self)
-            self._out.effects.append(Sync(self._segment_before(target).file, self._sync_token))
-
-    def _on_written(self, token: Token) -> None:
-        for chunk in self._in_flight:
-            if chunk.token == token:
-                chunk.token = NO_ANSWER
-        while self._in_flight and not self._in_flight[0].token:
-            chunk = self._in_flight.popleft()
-            self.written_offset = chunk.end_offset
-            self._written_position = chunk.position + chunk.size_bytes
-            self.failed = None
-            if chunk.segment is self._unnamed and not self._naming:
-                self._naming = self._out.token(self)
-                self._out.effects.append(SyncDir(self.directory, self._naming))
-        self.producers.keep(self.written_offset)
-
-    def _on_named(self, name: File) -> None:
-        self._naming = NO_ANSWER
-        if self._directory_made:
-            self._unnamed = None
-        elif name == self.directory:  # it is made; its own name comes next
-            self._naming = self._out.token(self)
-            self._out.effects.append(SyncDir(File(""), self._naming))
-        else:
-            self._directory_made = True
-
-    def _promise(self) -> None:
-        offset = self.written_offset
-        if self.config.flush_fsync:
-            offset = min(offset, self._synced_offset)
-            if self._unnamed is not None:
-                offset = min(offset, self._unnamed.base_offset)
-        if offset > self.durable_offset and not self.is_offline:
-            self.durable_offset = offset
-            self._out.moved.append(self)
-
-    # ---- failing -----------------------------------------------------------------------------------
-
-    def _fail(self, event: Failed, now: Now) -> None:
-        is_ours = any(chunk.token == event.token for chunk in self._in_flight)
-        if event.op == "write" and not is_ours:
-            return  # it was taken back already, with the one before it
-        self.failed = ErrorCode.KAFKA_STORAGE_ERROR
-        self._out.moved.append(self)
-        self._out.note(
-            "error", "log failed", file=event.file, op=event.op, errno=event.errno, text=event.text
-        )
-        full = event.errno in (ENOSPC, EDQUOT)
-        if full and (event.op == "write" or not self._directory_made):
-            self._take_back(now)
-        else:
-            self.is_offline = True
-
-    def _take_back(self, now: Now) -> None:
-        """Return to the last written batch, in memory and in the file: what came after was never promised."""
-        end = self.log_end_offset = self.written_offset
-        self._retry_at = now.mono + RETRY_NS
-        self._queue.clear()
-        self._syncing_offset = min(self._syncing_offset, end)
-        self.tail.cut(end)
-        self.epochs.cut(end)
-        self.producers.take_back(end)
-        if not self._in_flight:  # not even the directory could be made
-            self.segments.clear()
-            self._naming = NO_ANSWER
-            return
-        broken = self._in_flight[0].segment
-        self._in_flight.clear()
-        while self.segments[-1] is not broken:
-            self.segments.pop()
-        broken.cut(0 if broken.base_offset == end else self._written_position)
-        if broken is self._unnamed and broken.size_bytes == 0:
-            self._unnamed = None
-        self._cutting = self._out.token(self)
-        self._out.effects.append(Truncate(broken.file, broken.size_bytes, self._cutting))
-
-    # ---- reading -----------------------------------------------------------------------------------
-
-    def find(self, offset: int) -> Place | None:
-        """Place the batch that holds `offset` if it is one of the newest; None: use lookup."""
-        tail = self.tail
-        index = tail.find(offset)
-        if index < 0 or offset >= self.written_offset:
-            return None
-        base = tail.offsets[index]
-        position = tail.positions[index]
-        segment = self._segment_of(base)
-        end = segment.size_bytes
-        if index + 1 < len(tail.offsets) and tail.positions[index + 1] > position:
-            end = tail.positions[index + 1]
-        return Place(segment.file, position, end - position, base)
-
-    def lookup(self, offset: int) -> Script[Place | ErrorCode]:
-        """Place the batch that holds `offset` by reading headers, from the nearest one in the sparse index.
-
-        Gives OFFSET_OUT_OF_RANGE, KAFKA_STORAGE_ERROR (a read failed) or CORRUPT_MESSAGE in its stead.
-        """
-        if not self.log_start_offset <= offset < self.written_offset:
-            return ErrorCode.OFFSET_OUT_OF_RANGE
-        segment = self._segment_of(offset)
-        position = segment.near(offset)
-        while position < segment.size_bytes:
-            loaded = yield Read(segment.file, position, LOOKUP_BYTES)
-            if not isinstance(loaded, Loaded):
-                return ErrorCode.KAFKA_STORAGE_ERROR
-            at = 0
-            while at + HEADER_BYTES <= len(loaded.data):
-                header = Header(loaded.data, at)
-                if header.length < HEADER_BYTES - 12 or header.base_offset < segment.base_offset:
-                    return ErrorCode.CORRUPT_MESSAGE
-                if header.last_offset >= offset:
-                    return Place(segment.file, position + at, header.size_bytes, header.base_offset)
-                at += header.size_bytes
-            if at == 0:
-                return ErrorCode.CORRUPT_MESSAGE
-            position += at
-        return ErrorCode.CORRUPT_MESSAGE
-
-    def slices(self, place: Place, max_bytes: int, end_offset: int, *, at_least_one: bool) -> list[FileSlice]:
-        """Cut what a reader may have from `place` on: never past `end_offset`, never into another segment.
-
-        end_offset: a batch's end, as high watermarks are. With at_least_one the first batch is whole, however
-        large. Where an end_offset lies below the newest batches, one batch at a time is given.
-        """
-        end_offset = min(end_offset, self.written_offset)
-        if place.base_offset >= end_offset:
-            return []
-        limit = self._end_position(place, end_offset)
-        length = min(limit - place.position, max_bytes)
-        if at_least_one and length < place.size_bytes:
-            length = place.size_bytes
-        return [FileSlice(place.file, place.position, length)] if length > 0 else []
-
-    def epoch_end(self, epoch: int) -> tuple[int, int]:
-        """Return (the largest epoch <= `epoch`, its end offset); (-1, -1) when unknown. Source: KIP-101."""
-        return self.epochs.end(epoch, self.log_end_offset)
-
-    def _end_position(self, place: Place, end_offset: int) -> int:
-        """Return where `end_offset` lies in place's file, or the file's end if that comes first."""
-        segment = self._segment_of(place.base_offset)
-        if segment is not self._segment_before(end_offset):
-            return segment.size_bytes
-        if end_offset == self.written_offset:
-            return self._written_position
-        position = self.tail.position_of(end_offset)
-        return (
-            position
-            if position is not None and position > place.position
-            else place.position + place.size_bytes
-        )
-
-    def _segment_of(self, offset: int) -> Segment:
-        return self.segments[bisect_right(self.segments, offset, key=_base_offset) - 1]
-
-    def _segment_before(self, end_offset: int) -> Segment:
-        return self._segment_of(end_offset - 1)
-
-    # ---- opening and closing -----------------------------------------------------------------------
+    # ---- opening -----------------------------------------------------------------------------------
 
     def recover(self, clean: bool) -> Script[None]:
         """Open the log: check every batch, cut off a torn tail, and make durable what is kept.
@@ -395,13 +63,35 @@ class Log:
         assert self.log_start_offset <= self.durable_offset <= self.written_offset <= self.log_end_offset
         assert self._synced_offset <= self._syncing_offset
         bases = [segment.base_offset for segment in self.segments]
-        assert bases == sorted(bases), "segments are in order"
+        assert bases == sorted(set(bases)), "segments are in order"
+        assert self._active is None or self._active is self.segments[-1]
+        if self.log_start_offset < self.log_end_offset:
+            assert bases[0] <= self.log_start_offset, "the log has all that it says it has"
 
     def _recover(self) -> Script[None]:
-        bases = yield from bases_in(self.directory)
-        if not bases:
+        entries = yield from entries_of(self.directory)
+        if entries is None:
+            return
+        if not (yield from belongs_to(self.directory, entries, self.identity[0])):
+            yield from discard(self.directory, self.identity[0])  # another topic had this name
+            return
+        yield from self._remove(entry.name for entry in entries if entry.name.endswith(TEMPORARY))
+        start = yield from self._checkpoint_of(entries)
+        bases = yield from self._bases(entries, start)
+        if not bases and start is None:
             return  # an empty directory is made and synced again: it may not be durable
-        self.log_start_offset = self.log_end_offset = bases[0]
+        self._directory_made = True
+        self.log_start_offset = self.log_end_offset = bases[0] if bases else start or 0
+        if start is not None and self.log_start_offset > start:
+            raise CorruptRecord(0, f"offsets {start} to {self.log_start_offset} are missing")
+        yield from self._scan(bases)
+        if start is not None and start > self.log_end_offset:  # the tail is lost: flush=os
+            yield from self._remove(_name(base) for base in bases)
+            self._forget(start)
+        self.log_start_offset = max(self.log_start_offset, start or 0)
+        self._opened()
+
+    def _scan(self, bases: Sequence[int]) -> Script[None]:
         for base in bases:
             if self.segments and base != self.log_end_offset:
                 raise CorruptRecord(0, f"offsets {self.log_end_offset} to {base} are missing")
@@ -414,10 +104,27 @@ class Log:
                 self._warn(segment, broken)
             if base == bases[-1]:
                 yield from keep(segment, self.directory, cut=broken is not None)
-        self._opened()
+
+    def _checkpoint_of(self, entries: Sequence[Entry]) -> Script[int | None]:
+        for entry in entries:
+            if entry.name == LOG_START:
+                file = File(f"{self.directory}/{LOG_START}")
+                start = log_start_in((yield from content(file, entry.size)))
+                if start is None:
+                    self._out.note("warning", "checkpoint ignored", file=file)
+                return start
+        return None
+
+    def _bases(self, entries: Sequence[Entry], start: int | None) -> Script[list[int]]:
+        """Pick the segments in order; remove what should have gone before the crash."""
+        found = (base_offset_of(entry.name) for entry in entries if not entry.is_dir)
+        bases = sorted(base for base in found if base is not None)
+        gone = [base for base, following in pairwise(bases) if following <= (start or 0)]
+        yield from self._remove(_name(base) for base in gone)
+        return bases[len(gone) :]
 
     def _take(self, segment: Segment, header: Header) -> None:
-        position = self._account(segment, header, header.base_offset)
+        position = self._account(segment, header, header.last_offset)
         self.tail.add(header.base_offset, position)
         self.epochs.begin(header.leader_epoch, header.base_offset)
         self.producers.update(header, header.base_offset, header.max_timestamp)
@@ -429,11 +136,184 @@ class Log:
         self._out.note("warning", "torn tail cut off", log_end_offset=self.log_end_offset, **fields)
 
     def _opened(self) -> None:
-        self._directory_made = True
-        self.written_offset = self.durable_offset = self.log_end_offset
-        self._synced_offset = self._syncing_offset = self.log_end_offset
-        self._written_position = self.segments[-1].size_bytes
+        end = self.written_offset = self.durable_offset = self.log_end_offset
+        self._synced_offset = self._syncing_offset = end
+        self._checkpointed_start = self.log_start_offset
+        self._active = self.segments[-1] if self.segments else None
+        self._place_end()
+        self.epochs.advance(self.log_start_offset)
+
+    def _place_end(self) -> None:
+        """Take all that is in memory for written."""
+        has_any = bool(self.segments) and self.segments[0].base_offset < self.written_offset
+        self._written_position = self._segment_before(self.written_offset).size_bytes if has_any else 0
+
+    def _forget(self, offset: int) -> None:
+        """Become an empty log at `offset`."""
+        self.segments.clear()
+        self.tail.cut(0)
+        self.producers.clear()
+        self.epochs.cut(0)
+        self.log_start_offset = self.log_end_offset = offset
+
+    # ---- cutting at the start ----------------------------------------------------------------------
+
+    def delete_before(self, offset: int, now: Now) -> Script[ErrorCode | None]:
+        """Raise log_start_offset to `offset`, durably: DeleteRecords. Whole segments below it go.
+
+        `offset` may be at most the high watermark, which is the caller's to check, and durable_offset: beyond
+        it the answer is OFFSET_OUT_OF_RANGE. KAFKA_STORAGE_ERROR: it may come back after a crash.
+        """
+        if self.is_offline:
+            return ErrorCode.KAFKA_STORAGE_ERROR
+        if offset > self.durable_offset:
+            return ErrorCode.OFFSET_OUT_OF_RANGE
+        if offset <= self.log_start_offset:
+            return None
+        try:
+            yield from self._raise_start(offset)
+        except StorageError as error:
+            self._out.note("error", "log start not raised", log=self.directory, reason=str(error))
+            return ErrorCode.KAFKA_STORAGE_ERROR
+        self._drop(now)
+        return None
+
+    def _raise_start(self, offset: int) -> Script[None]:
+        """Write the offset down, then show it. Several may be under way: the file never goes back."""
+        file = File(f"{self.directory}/{LOG_START}")
+        self._attempts += 1
+        beside = yield from prepare(file, log_start_text(self.directory, offset), self._attempts)
+        former = self._checkpointed_start
+        if offset <= former:
+            ensure((yield Unlink(beside)))
+        else:
+            self._checkpointed_start = offset
+            renamed = yield Rename(beside, file)
+            if isinstance(renamed, Failed) and self._checkpointed_start == offset:
+                self._checkpointed_start = former
+            ensure(renamed)
+        ensure((yield SyncDir(self.directory)))
+        if offset > self.log_start_offset:
+            self.log_start_offset = offset
+            self.epochs.advance(offset)
+
+    def _drop(self, now: Now) -> None:
+        """Take the segments below the log start out of the log; their files go after file.delete.delay.ms."""
+        count = bisect_right(self.segments, self.log_start_offset, key=_base_offset) - 1
+        if self._active is None and self.log_start_offset == self.log_end_offset:
+            count = len(self.segments)
+        due = now.mono + self.config.file_delete_delay_ms * 1_000_000
+        for segment in self.segments[:count]:
+            self._doomed.append((due, segment))
+        if count > 0:
+            del self.segments[:count]
+            self._synced_offset = max(self._synced_offset, self.log_start_offset)
+            self._syncing_offset = max(self._syncing_offset, self.log_start_offset)
+            self._out.alarms.set(self, MonoNs(0))
+
+    # ---- cutting at the end ------------------------------------------------------------------------
+
+    def truncate_to(self, offset: int) -> Script[ErrorCode | None]:
+        """Take back every record from `offset` on, with the whole batch that holds it; no appends until it ends.
+
+        Not to be called while appends are on their way to the file.
+        """
+        assert offset >= self.log_start_offset
+        assert not self._queue
+        assert not self._in_flight
+        if offset >= self.log_end_offset:
+            return None
+        place = self.find(offset) or (yield from self.lookup(offset))
+        if isinstance(place, ErrorCode):
+            return place
+        retry_at, self._retry_at = self._retry_at, NEVER
+        try:
+            yield from self._truncate(place.base_offset, place.position)
+        except (StorageError, CorruptRecord) as error:
+            self.failed = ErrorCode.KAFKA_STORAGE_ERROR
+            self.is_offline = True
+            self._out.note("error", "log offline", log=self.directory, reason=str(error))
+            return ErrorCode.KAFKA_STORAGE_ERROR
+        self._retry_at = retry_at
+        return None
+
+    def _truncate(self, end: int, position: int) -> Script[None]:
+        kept = bisect_right(self.segments, end, key=_base_offset)
+        if end < self.log_start_offset:  # of the batch that holds the end, a part was deleted: all goes
+            end, kept = self.log_start_offset, 0
+        gone = self.segments[kept:]
+        del self.segments[kept:]
+        self._active = self.segments[-1] if self.segments else None
+        if self._active is not None:
+            self._active.cut(position, end)
+        self._end_at(end)
+        for segment in reversed(gone):
+            yield from self._remove(_names(segment))
+            ensure((yield SyncDir(self.directory)))
+        if self._active is not None:
+            ensure((yield Truncate(self._active.file, position)))
+            ensure((yield Sync(self._active.file, NO_ANSWER)))
+        yield from self._read_producers()
+
+    def _end_at(self, end: int) -> None:
+        self._generation += 1
+        self.log_end_offset = self.written_offset = end
+        self.durable_offset = min(self.durable_offset, end)
+        self._synced_offset = min(self._synced_offset, end)
+        self._syncing_offset = min(self._syncing_offset, end)
+        self._place_end()
+        self.tail.cut(end)
+        self.epochs.cut(end)
+
+    def _read_producers(self) -> Script[None]:
+        """Learn from the headers who the producers are."""
+        self.producers.clear()
+
+        def take(header: Header) -> bool:
+            self.producers.update(header, header.base_offset, header.max_timestamp)
+            return False
+
+        for segment in self.segments:
+            yield from self._walk(segment, 0, take)
+        self.producers.keep(self.log_end_offset)
+
+    # ---- taking away -------------------------------------------------------------------------------
+
+    def maintain(self, now: Now) -> None:
+        """Remove the files whose file.delete.delay.ms is over; called when the log's alarm falls due."""
+        while self._doomed and self._doomed[0][0] <= now.mono:
+            for name in _names(self._doomed.popleft()[1]):
+                self._out.effects.append(Unlink(File(f"{self.directory}/{name}")))
+        if self._doomed:
+            self._out.alarms.set(self, MonoNs(self._doomed[0][0]))
+
+    def destroy(self) -> Script[None]:
+        """Remove the log of a deleted topic. Its directory's name is free once the first effect is performed.
+
+        What a crash or an error leaves is for `directory.leftovers` at the next start.
+        """
+        self.is_offline = True
+        self.failed = ErrorCode.KAFKA_STORAGE_ERROR
+        self._generation += 1
+        self._out.alarms.clear(self)
+        try:
+            yield from discard(self.directory, self.identity[0])
+        except StorageError as error:
+            self._out.note("warning", "log not removed", log=self.directory, reason=str(error))
+
+    def _remove(self, names: Iterable[str]) -> Script[None]:
+        for name in names:
+            ensure((yield Unlink(File(f"{self.directory}/{name}"))))
 
 
 def _base_offset(segment: Segment) -> int:
     return segment.base_offset
+
+
+def _name(base_offset: int, suffix: str = SUFFIX) -> str:
+    return f"{base_offset:020d}{suffix}"
+
+
+def _names(segment: Segment) -> list[str]:
+    """Name all files of a segment."""
+    return [_name(segment.base_offset, suffix) for suffix in (SUFFIX, INDEX, TIME_INDEX, SNAPSHOT)]

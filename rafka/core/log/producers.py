@@ -87,6 +87,18 @@ class Producers:
             else:
                 self._states[producer] = former
 
+    def clear(self) -> None:
+        """Forget everybody: the log is about to be read again."""
+        self._states = {}
+        self._undo.clear()
+
+    def active(self) -> list[tuple[int, int, int, int]]:
+        """List every producer: id, epoch, last sequence (-1: none), wall-clock ms of its last append."""
+        return [
+            (producer, epoch, batches[-1][1] if batches else -1, wall_ms)
+            for producer, (epoch, batches, wall_ms) in self._states.items()
+        ]
+
     def expire(self, before_ms: int) -> None:
         """Forget who last appended before `before_ms` (producer.id.expiration.ms); none while it may be undone."""
         if not self._undo:

@@ -7,12 +7,12 @@ All in-memory state is a function of the batches, so nothing else needs to be tr
 """
 
 from collections.abc import Callable
-from errno import ENOENT
 
-from rafka.core.effects import List, Read, Sync, SyncDir, Truncate
-from rafka.core.errors import CorruptRecord, StorageError
-from rafka.core.events import DiskEvent, Failed, Listed, Loaded
-from rafka.core.log.segment import Segment, base_offset_of
+from rafka.core.effects import Read, Sync, SyncDir, Truncate
+from rafka.core.errors import CorruptRecord
+from rafka.core.events import Loaded
+from rafka.core.log.directory import ROOT, ensure
+from rafka.core.log.segment import Segment
 from rafka.core.record.batch import HEADER_BYTES, Header, check, size_at
 from rafka.core.script import Script
 from rafka.core.types import NO_ANSWER, File
@@ -22,17 +22,6 @@ BATCH_BYTES_MAX = 1 << 30
 """A length beyond this is damage: it is not worth a read."""
 
 Take = Callable[[Segment, Header], None]
-
-
-def bases_in(directory: File) -> Script[list[int] | None]:
-    """List the base offsets of a log's segments in order; None: there is no such directory."""
-    listed = yield List(directory)
-    if isinstance(listed, Failed) and listed.errno == ENOENT:
-        return None
-    ensure(listed)
-    assert isinstance(listed, Listed)
-    found = (base_offset_of(entry.name) for entry in listed.entries if not entry.is_dir)
-    return sorted(base for base in found if base is not None)
 
 
 def scan(segment: Segment, take: Take) -> Script[CorruptRecord | None]:
@@ -68,13 +57,7 @@ def keep(segment: Segment, directory: File, *, cut: bool) -> Script[None]:
         ensure((yield Truncate(segment.file, segment.size_bytes)))
     ensure((yield Sync(segment.file, NO_ANSWER)))
     ensure((yield SyncDir(directory)))
-    ensure((yield SyncDir(File(""))))
-
-
-def ensure(event: DiskEvent) -> None:
-    """Raise StorageError if the operation failed."""
-    if isinstance(event, Failed):
-        raise StorageError(event.op, event.file, event.errno, event.text)
+    ensure((yield SyncDir(ROOT)))
 
 
 def _in_order(header: Header, next_offset: int) -> None:

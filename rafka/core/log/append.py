@@ -1,0 +1,318 @@
+"""The writing half of a log: append, flush, and what may be acknowledged; only this file raises durable_offset.
+
+    log_start_offset <= durable_offset <= written_offset <= log_end_offset
+
+append() gives offsets and changes memory only. flush() turns a turn's batches into one Write, and one Sync
+unless one is under way: what arrives meanwhile joins the next (group commit). Barriers, since different files
+have no order: the directory is made, says whose it is, and its name is synced before the first segment; a segment
+is begun only when all before it is synced; nothing in it is durable before its own name is.
+
+A Write that fails for want of space takes the log back to the last written batch, in memory and in the file;
+appends are refused for a second and until the file is cut, then tried again. Every other failure is final
+(fsyncgate: nothing is known about the bytes any more): reads go on, and only opening the log anew, which
+reads and checks it all, brings it back. Source: KIP-98, KIP-101; Kafka's `UnifiedLog`; KAFKA-10778.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from errno import EDQUOT, ENOSPC
+
+from rafka.core.config import LogConfig
+from rafka.core.effects import Sync, SyncDir, Truncate, Write
+from rafka.core.errors import ErrorCode
+from rafka.core.events import DiskEvent, Failed, Synced, Written
+from rafka.core.log.directory import make
+from rafka.core.log.epochs import Epochs
+from rafka.core.log.errand import Errand
+from rafka.core.log.producers import Producers
+from rafka.core.log.retention import must_roll
+from rafka.core.log.segment import Segment
+from rafka.core.log.tail import Tail
+from rafka.core.machine import Outbox
+from rafka.core.record.batch import Batch, Header, patch
+from rafka.core.types import NO_ANSWER, Buffer, File, MonoNs, Now, Token, Uuid
+
+RETRY_NS = 1_000_000_000
+"""How long appends are refused after the disk was full."""
+RELATIVE_OFFSET_MAX = (1 << 31) - 1
+"""Kafka's indexes hold offsets relative to their segment in 32 bits."""
+
+
+class _Chunk:
+    """Batches of one segment, end to end, that wait for their Write or for its answer."""
+
+    __slots__ = ("buffers", "end_offset", "position", "segment", "size_bytes", "token")
+
+    def __init__(self, segment: Segment, position: int) -> None:
+        self.segment = segment
+        self.position = position
+        self.size_bytes = 0
+        self.end_offset = 0
+        self.buffers: list[Buffer] = []
+        self.token: Token = NO_ANSWER
+
+
+class Appender:
+    """The log in `directory` (`orders-0`) as its writer sees it; identity: topic id and partition."""
+
+    __slots__ = (
+        "_active",
+        "_cutting",
+        "_directory_made",
+        "_generation",
+        "_in_flight",
+        "_making",
+        "_naming",
+        "_out",
+        "_queue",
+        "_retry_at",
+        "_sync_token",
+        "_synced_offset",
+        "_syncing_offset",
+        "_unnamed",
+        "_written_position",
+        "config",
+        "directory",
+        "durable_offset",
+        "epochs",
+        "failed",
+        "identity",
+        "is_offline",
+        "log_end_offset",
+        "log_start_offset",
+        "producers",
+        "segments",
+        "tail",
+        "written_offset",
+    )
+
+    def __init__(self, directory: File, out: Outbox, config: LogConfig, identity: tuple[Uuid, int]) -> None:
+        self.directory = directory
+        self.config = config
+        self.identity = identity
+        self.log_start_offset = self.log_end_offset = 0
+        self.written_offset = self.durable_offset = 0
+        self.failed: ErrorCode | None = None
+        self.is_offline = False
+        self.segments: list[Segment] = []
+        self.tail = Tail()
+        self.epochs = Epochs()
+        self.producers = Producers()
+        self._out = out
+        self._queue: deque[_Chunk] = deque()
+        self._in_flight: deque[_Chunk] = deque()
+        self._written_position = 0
+        self._synced_offset = self._syncing_offset = 0
+        self._sync_token = self._cutting = self._naming = NO_ANSWER
+        self._directory_made = self._making = False
+        self._unnamed: Segment | None = None
+        self._retry_at = 0
+        self._active: Segment | None = None
+        """Where the next batch goes if there is room; None: a new segment is begun."""
+        self._generation = 0
+        """Grows whenever offsets are given a second time: what was read before is of another log."""
+
+    @property
+    def size_bytes(self) -> int:
+        """All batches, in all segments."""
+        return sum(segment.size_bytes for segment in self.segments)
+
+    @property
+    def latest_epoch(self) -> int:
+        """The leader epoch of the newest batch; -1 when there is none."""
+        return self.epochs.latest
+
+    def refuses(self, now: Now) -> ErrorCode | None:
+        """Say whether appends must be refused now: offline for good, or the disk was full a moment ago."""
+        if self.is_offline or self._cutting or now.mono < self._retry_at:
+            return ErrorCode.KAFKA_STORAGE_ERROR
+        return None
+
+    def append(self, batches: Sequence[Batch], leader_epoch: int, now: Now) -> int:
+        """Take checked batches into the tail and return the offset of the first record.
+
+        Each view: whole, writable, ours from now on. Durable only once durable_offset has passed it. Not to be
+        called while refuses() says so. Idempotence is the caller's to check: `producers.check`.
+        """
+        assert self.refuses(now) is None
+        first = offset = self.log_end_offset
+        self.epochs.begin(leader_epoch, offset)
+        for view, header in batches:
+            patch(view, offset, leader_epoch)
+            chunk = self._chunk_for(header, offset, now.wall)
+            last_offset = offset + header.last_offset_delta
+            self.tail.add(offset, self._account(chunk.segment, header, last_offset))
+            self.producers.update(header, offset, now.wall)
+            offset = last_offset + 1
+            chunk.buffers.append(view)
+            chunk.size_bytes += len(view)
+            chunk.end_offset = self.log_end_offset = offset
+        return first
+
+    def flush(self, now: Now) -> None:
+        """Ask for what was appended to be written and, under flush=fsync, synced; once a turn."""
+        if not self.is_offline and not self._cutting:
+            self._write(now)
+            self._sync()
+
+    def completed(self, event: DiskEvent, now: Now) -> None:
+        """Take the answer to one of our effects; `out.moved` tells the parent when promises or failures changed."""
+        if isinstance(event, Failed):
+            self._fail(event, now)
+        elif self.is_offline:
+            return
+        elif isinstance(event, Written):
+            self._on_written(event.token)
+        elif isinstance(event, Synced):
+            self._synced_offset = self._syncing_offset
+            self._sync_token = NO_ANSWER
+        elif event.token == self._cutting:
+            self._cutting = NO_ANSWER
+        elif event.token == self._naming:
+            self._naming = NO_ANSWER
+            self._unnamed = None
+        self._promise()
+        self.flush(now)
+
+    def _account(self, segment: Segment, header: Header, last_offset: int) -> int:
+        interval = self.config.index_interval_bytes
+        return segment.add(last_offset, header.size_bytes, header.max_timestamp, interval)
+
+    def _chunk_for(self, header: Header, offset: int, wall_ms: int) -> _Chunk:
+        segment = self._active
+        if segment is not None and segment.size_bytes:
+            far = offset + header.last_offset_delta - segment.base_offset > RELATIVE_OFFSET_MAX
+            if far or must_roll(segment, header, self.config, wall_ms):
+                segment = None
+        if segment is None:
+            segment = self._active = Segment(self.directory, offset)
+            self.segments.append(segment)
+            self._out.alarms.set(self, MonoNs(0))
+        segment.modified_ms = wall_ms
+        if not self._queue or self._queue[-1].segment is not segment:
+            self._queue.append(_Chunk(segment, segment.size_bytes))
+        return self._queue[-1]
+
+    # ---- writing and syncing -----------------------------------------------------------------------
+
+    def _write(self, now: Now) -> None:
+        while self._queue and self._may_write(self._queue[0], now):
+            chunk = self._queue.popleft()
+            chunk.token = self._out.token(self)
+            self._in_flight.append(chunk)
+            self._out.effects.append(Write(chunk.segment.file, chunk.position, chunk.buffers, chunk.token))
+
+    def _may_write(self, chunk: _Chunk, now: Now) -> bool:
+        if chunk.position > 0:
+            return True
+        if not self._directory_made:
+            if not self._making:
+                self._making = True
+                Errand(make(self.directory, self.identity[0]), self._out, self._on_directory).start(now)
+            return False
+        if self._unnamed is not None or self._synced_offset < chunk.segment.base_offset:
+            return False
+        self._unnamed = chunk.segment
+        return True
+
+    def _sync(self) -> None:
+        """Ask for a Sync of all that was asked to be written; under flush=os only so that a segment may end."""
+        if self._sync_token or not (self.config.flush_fsync or self._queue):
+            return
+        newest = self._in_flight[-1] if self._in_flight else None
+        target = newest.end_offset if newest is not None else self.written_offset
+        if target > self._syncing_offset:
+            self._syncing_offset = target
+            self._sync_token = self._out.token(self)
+            self._out.effects.append(Sync(self._segment_before(target).file, self._sync_token))
+
+    def _on_written(self, token: Token) -> None:
+        for chunk in self._in_flight:
+            if chunk.token == token:
+                chunk.token = NO_ANSWER
+        while self._in_flight and not self._in_flight[0].token:
+            chunk = self._in_flight.popleft()
+            self.written_offset = chunk.end_offset
+            self._written_position = chunk.position + chunk.size_bytes
+            self.failed = None
+            if chunk.segment is self._unnamed and not self._naming:
+                self._naming = self._out.token(self)
+                self._out.effects.append(SyncDir(self.directory, self._naming))
+        self.producers.keep(self.written_offset)
+
+    def _on_directory(self, failed: Failed | None, now: Now) -> None:
+        self._making = False
+        if failed is None:
+            self._directory_made = True
+        else:
+            self._break(failed, now, may_retry=True)
+        self.flush(now)
+
+    def _promise(self) -> None:
+        offset = self.written_offset
+        if self.config.flush_fsync:
+            offset = min(offset, self._synced_offset)
+            if self._unnamed is not None:
+                offset = min(offset, self._unnamed.base_offset)
+        if offset > self.durable_offset and not self.is_offline:
+            self.durable_offset = offset
+            self._out.moved.append(self)
+
+    # ---- failing -----------------------------------------------------------------------------------
+
+    def _fail(self, event: Failed, now: Now) -> None:
+        is_ours = any(chunk.token == event.token for chunk in self._in_flight)
+        if event.op == "write" and not is_ours:
+            return  # it was taken back already, with the one before it
+        self._break(event, now, may_retry=event.op == "write")
+
+    def _break(self, event: Failed, now: Now, *, may_retry: bool) -> None:
+        if self.is_offline:
+            return
+        self.failed = ErrorCode.KAFKA_STORAGE_ERROR
+        self._out.moved.append(self)
+        self._out.note(
+            "error", "log failed", file=event.file, op=event.op, errno=event.errno, text=event.text
+        )
+        if may_retry and event.errno in (ENOSPC, EDQUOT):
+            self._take_back(now)
+        else:
+            self.is_offline = True
+
+    def _take_back(self, now: Now) -> None:
+        """Return to the last written batch, in memory and in the file: what came after was never promised."""
+        end = self.log_end_offset = self.written_offset
+        self._retry_at = now.mono + RETRY_NS
+        self._queue.clear()
+        self._generation += 1
+        self._syncing_offset = min(self._syncing_offset, end)
+        self.tail.cut(end)
+        self.epochs.cut(end)
+        self.producers.take_back(end)
+        if not self._in_flight:  # not even the directory could be made
+            self.segments.clear()
+            self._active = None
+            return
+        broken = self._in_flight[0].segment
+        self._in_flight.clear()
+        while self.segments[-1] is not broken:
+            self.segments.pop()
+        self._active = broken
+        broken.cut(0 if broken.base_offset == end else self._written_position, end)
+        if broken is self._unnamed and broken.size_bytes == 0:
+            self._unnamed = None
+        self._cutting = self._out.token(self)
+        self._out.effects.append(Truncate(broken.file, broken.size_bytes, self._cutting))
+
+    # ---- where things are --------------------------------------------------------------------------
+
+    def _segment_of(self, offset: int) -> Segment:
+        return self.segments[bisect_right(self.segments, offset, key=_base_offset) - 1]
+
+    def _segment_before(self, end_offset: int) -> Segment:
+        return self._segment_of(end_offset - 1)
+
+
+def _base_offset(segment: Segment) -> int:
+    return segment.base_offset
