@@ -75,7 +75,9 @@ class FetchContext:
         """
         if self._session is None:
             return True
-        cached = self._session.partitions[key]
+        cached = self._session.partitions.get(key)
+        if cached is None:
+            return True  # a later fetch of this session, sent before our answer, has let go of it
         is_new = error_code != 0 or records_size > 0
         is_new = is_new or (cached.high_watermark, cached.log_start_offset) != (
             high_watermark,

@@ -1,9 +1,10 @@
 """All groups of one partition of __consumer_offsets: dispatch, time, and the fold of its records.
 
 `handle` and `tick` decide: they may change membership, which is volatile, but offsets change only in `apply`, which
-the node calls for each record, in order, at append and when it loads the partition. While loading, a group's record
-builds the group; once a request has touched a group, its records only repeat what it already is, except that a
-tombstone removes it. The node holds replies until the high watermark covers what they were decided on.
+the node calls for each record, in order, once it is committed and when it loads the partition. While loading, a
+group's record builds the group; once a request has touched a group, its records only repeat what it already is,
+except that a tombstone removes it if nobody has come since. Replies wait until the records of their decision are
+committed.
 """
 
 from collections.abc import Hashable
@@ -251,6 +252,9 @@ class GroupShard:
             self.rounds.start_session(group, member, Turn(now))
 
     def _fold_group_tombstone(self, group_id: str) -> None:
+        known = self.groups.get(group_id)
+        if known is not None and not known.is_restored and (known.members or known.pending):
+            return  # somebody came after this was decided: what they do will be stored in its turn
         group = self.groups.pop(group_id, None)
         for member_id in [] if group is None else [*group.members, *group.pending]:
             self.rounds.alarms.clear(("session", group_id, member_id))
