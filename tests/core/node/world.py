@@ -3,7 +3,7 @@
 Requests go in as bytes and answers come out as bytes, so what a test sees is what a client sees.
 """
 
-from rafka.core.api import APIS, request_header_version, response_header_version
+from rafka.core.api import APIS, response_header_version
 from rafka.core.api.create_topics_request import (
     CreatableTopic,
     CreatableTopicConfig,
