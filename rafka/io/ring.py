@@ -24,6 +24,8 @@ import mmap
 import os
 import platform
 import struct
+from collections.abc import Callable
+from typing import Protocol
 
 SETUP, ENTER = 425, 426
 SETUP_CQSIZE = 1 << 3
@@ -55,19 +57,54 @@ _CQE = struct.Struct("<QiI")
 _PARAMS_SIZE = 120
 
 
+class Kernel(Protocol):
+    """What is on the other side of a ring: Linux, or a simulation of it.
+
+    syscall: called with a number and six arguments; -1 is a failure, whose number is `ctypes.get_errno()`.
+    """
+
+    syscall: Callable[[int, int, int, int, int, int, int], int]
+
+    def map(self, fd: int, size: int, offset: int) -> mmap.mmap:
+        """Map a ring's memory, shared with the kernel."""
+
+    def close(self, fd: int) -> None:
+        """Give a ring back."""
+
+
+class Linux:
+    """The kernel itself."""
+
+    def __init__(self) -> None:
+        function = ctypes.CDLL(None, use_errno=True).syscall
+        function.argtypes = [ctypes.c_long] * 7
+        function.restype = ctypes.c_long
+        self.syscall: Callable[[int, int, int, int, int, int, int], int] = function
+
+    def map(self, fd: int, size: int, offset: int) -> mmap.mmap:
+        """Map a ring's memory, shared with the kernel."""
+        how = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+        return mmap.mmap(fd, size, flags=how, offset=offset)
+
+    def close(self, fd: int) -> None:
+        """Give a ring back."""
+        os.close(fd)
+
+
 class Ring:
     """A submission and a completion queue. Owned by the thread that made it.
 
     entries: submissions before `push` must enter the kernel. Raises: OSError where there is no io_uring.
     """
 
-    def __init__(self, entries: int = 256, completions: int = 4096) -> None:
-        self._syscall = _syscall()
+    def __init__(self, entries: int = 256, completions: int = 4096, kernel: Kernel | None = None) -> None:
+        self._kernel = Linux() if kernel is None else kernel
+        self._syscall = self._kernel.syscall
         self.fd, self.flags, params = self._setup(entries, completions)
         try:
             self._map(params)
         except (OSError, ValueError):
-            os.close(self.fd)
+            self._kernel.close(self.fd)
             raise
         self._early: list[Completion] = []
         """Completions taken out by `push`, not yet given to anybody."""
@@ -86,7 +123,7 @@ class Ring:
             if fd >= 0:
                 if params[5] & FEATURES == FEATURES:
                     return fd, flags, list(params)
-                os.close(fd)
+                self._kernel.close(fd)
                 raise OSError(errno.ENOSYS, "the kernel's io_uring is older than Linux 5.11")
             if ctypes.get_errno() != errno.EINVAL:
                 break
@@ -96,9 +133,8 @@ class Ring:
         sq_entries, cq_entries = params[0], params[1]
         sq, cq = params[10:20], params[20:30]
         size = max(sq[6] + 4 * sq_entries, cq[5] + _CQE.size * cq_entries)
-        how = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
-        self._ring = mmap.mmap(self.fd, size, flags=how)
-        self._sqes = mmap.mmap(self.fd, _SQE.size * sq_entries, flags=how, offset=SQES_OFFSET)
+        self._ring = self._kernel.map(self.fd, size, 0)
+        self._sqes = self._kernel.map(self.fd, _SQE.size * sq_entries, SQES_OFFSET)
         self._words = memoryview(self._ring)[: size & ~3].cast("I")
         self._sq_head, self._sq_tail, self._cq_head, self._cq_tail = (
             sq[0] // 4,
@@ -184,7 +220,7 @@ class Ring:
         self._words.release()
         self._ring.close()
         self._sqes.close()
-        os.close(self.fd)
+        self._kernel.close(self.fd)
 
 
 def address_of(buffer: memoryview) -> int:
@@ -220,13 +256,6 @@ def _reason(error: OSError) -> str:
     if error.errno == errno.ENOSYS:
         return "the kernel has no io_uring, or one older than Linux 5.11"
     return f"io_uring does not work here: {error.strerror}"
-
-
-def _syscall() -> "ctypes._NamedFuncPointer":
-    function = ctypes.CDLL(None, use_errno=True).syscall
-    function.argtypes = [ctypes.c_long] * 7
-    function.restype = ctypes.c_long
-    return function
 
 
 def _error(call: str) -> OSError:

@@ -13,12 +13,13 @@ user_data of a submission: a number that is never used twice, times 8, plus its 
 """
 
 import contextlib
+import errno
 import select
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rafka.core.machine import Machine
 from rafka.io.disk import Operation, Reading
@@ -44,23 +45,28 @@ POLL_IN = select.POLLIN | select.POLLRDHUP
 POLL_ENDED = select.POLLHUP | select.POLLERR | select.POLLRDHUP
 HUNG = True
 READ_MAX = 1 << 30
+AGAIN = (-errno.EINTR, -errno.EAGAIN)
+"""Results that say nothing of the file: the operation was not done, and is asked for once more."""
 TERMINATING = (signal.SIGTERM, signal.SIGINT)
 
 
 class UringDriver:
     """Runs a machine over an io_uring; also the poller of its own engine."""
 
-    def __init__(self, notes: Journal | None = None) -> None:
+    def __init__(self, notes: Journal | None = None, ring: Callable[[], Ring] = Ring) -> None:
         self._journal = notes if notes is not None else journal()
+        self._make_ring = ring
         self._ring: Ring
         self._engine: Engine
         self._operations: dict[int, Operation] = {}
+        self._dirs: set[int] = set()
+        """Those of the operations that are syncs of directories."""
         self._listeners: dict[int, socket.socket] = {}
         self._last_number = 0
 
     def run(self, machine: Machine, data_dir: str) -> int:
         """Take turns until the machine asks to Stop; give its exit code."""
-        self._ring = Ring()
+        self._ring = self._make_ring()
         try:
             self._engine = Engine(machine, data_dir, self, self._journal)
             with self._signals(), calm_collector():
@@ -87,6 +93,7 @@ class UringDriver:
             for user_data, _, _ in self._ring.completions():
                 if user_data % KINDS == OPERATION:
                     del self._operations[user_data // KINDS]
+        self._dirs.clear()
 
     def _dispatch(self, found: list[tuple[int, int, int]]) -> None:
         engine = self._engine
@@ -104,7 +111,7 @@ class UringDriver:
                     self.watch(conn)
                 engine.readable(conn)
             elif kind == OPERATION:
-                self._operations.pop(number).finish(result)
+                self._completed(number, result)
             elif kind == ROOM:
                 conn = connections.get(number)
                 if conn is not None:
@@ -172,18 +179,23 @@ class UringDriver:
 
     def sync(self, operation: Operation, *, is_dir: bool) -> None:
         """Make a descriptor's bytes durable."""
-        self._ring.push(FSYNC, operation.fd, self._remember(operation), flags=0 if is_dir else FSYNC_DATASYNC)
+        number = self._remember(operation)
+        if is_dir:
+            self._dirs.add(number)
+        flags = 0 if is_dir else FSYNC_DATASYNC
+        self._ring.push(FSYNC, operation.fd, number * KINDS + OPERATION, flags=flags)
 
     def read(self, operation: Reading) -> None:
         """Read one piece; a read of nothing is a NOP, for there is no address of an empty buffer."""
         rest = operation.rest()
+        user_data = self._remember(operation) * KINDS + OPERATION
         if not rest:
-            self._ring.push(NOP, -1, self._remember(operation))
+            self._ring.push(NOP, -1, user_data)
             return
         self._ring.push(
             READ,
             operation.fd,
-            self._remember(operation),
+            user_data,
             address=address_of(rest),
             length=min(len(rest), READ_MAX),
             offset=operation.position(),
@@ -192,7 +204,19 @@ class UringDriver:
     def _remember(self, operation: Operation) -> int:
         number = self._number()
         self._operations[number] = operation
-        return number * KINDS + OPERATION
+        return number
+
+    def _completed(self, number: int, result: int) -> None:
+        operation = self._operations.pop(number)
+        is_dir = number in self._dirs
+        if is_dir:
+            self._dirs.remove(number)
+        if result not in AGAIN:
+            operation.finish(result)
+        elif isinstance(operation, Reading):
+            self.read(operation)
+        else:
+            self.sync(operation, is_dir=is_dir)
 
     # ---- signals ----------------------------------------------------------------------------------
 

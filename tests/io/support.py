@@ -20,15 +20,19 @@ from rafka.core.events import Connected, Disconnected, Event, Listening, Receive
 from rafka.core.types import ConnId, MonoNs, Now, Token
 from rafka.io.choose import choose
 from rafka.io.driver import Driver
-from rafka.io.ring import probe
+from rafka.io.ring import Ring, probe
 from rafka.io.sockets import Connection
+from rafka.io.uring import UringDriver
 from rafka.sim.chance import Chance
 from rafka.sim.disk import Disk
+from rafka.sim.ring import Habits, Kernel
 from rafka.sim.storage import Storage
 
 REAL = ("trio", "uring") if probe() is None else ("trio",)
 """The drivers that work here."""
-DISKS = (*REAL, "sim")
+DRIVERS = (*REAL, "ring")
+"""And the io_uring driver over a simulated kernel with every bad habit, which works everywhere."""
+DISKS = (*DRIVERS, "sim")
 MANY_TURNS = 30_000
 """At a millisecond each: when to give up."""
 TICK_NS = 1_000_000
@@ -101,6 +105,7 @@ class Scenario:
         self.is_quiet = False
         self.code = 0
         self.runner: Driver | None = None
+        self.kernel: Kernel | None = None
         self._last_token = 0
         self._script = script(self)
 
@@ -246,16 +251,24 @@ class SimulatedDriver:
 def play(
     driver: str, script: Callable[[Scenario], Script], data_dir: os.PathLike[str], seed: int = 0
 ) -> Scenario:
-    """Run a script under a driver; give the scenario with all that happened. seed: of the simulated one."""
+    """Run a script under a driver; give the scenario with all that happened. seed: of the simulated ones."""
     scenario = Scenario(script)
-    runner = SimulatedDriver(seed) if driver == "sim" else choose(driver).driver(scenario.notes.append)
-    scenario.runner = runner
+    scenario.runner = runner = made(driver, scenario, seed)
     try:
         code = runner.run(scenario, os.fspath(data_dir))
     finally:
         scenario.close()
     assert code == scenario.code
     return scenario
+
+
+def made(driver: str, scenario: Scenario, seed: int) -> Driver:
+    if driver == "sim":
+        return SimulatedDriver(seed)
+    if driver == "ring":
+        scenario.kernel = Kernel(Chance(seed), Habits())
+        return UringDriver(scenario.notes.append, lambda: Ring(8, 16, scenario.kernel))
+    return choose(driver).driver(scenario.notes.append)
 
 
 def echo(scenario: Scenario) -> None:

@@ -10,13 +10,13 @@ from rafka.core.effects import Close, Fill, Listen, Pause, Resume, Send, Write
 from rafka.core.events import Connected, Disconnected, Failed, Filled, Listening, Received
 from rafka.core.types import File, FileSlice, Token
 from rafka.io import driver as driver_module
-from tests.io.support import KIB, MIB, REAL, echo, pattern, play
+from tests.io.support import DRIVERS, KIB, MIB, echo, pattern, play
 
 NO = Token(0)
 A = File("a")
 
 
-@pytest.fixture(params=REAL)
+@pytest.fixture(params=DRIVERS)
 def run(request, tmp_path):
     return lambda script: play(request.param, script, tmp_path)
 

@@ -19,13 +19,14 @@ NO = Token(0)
 
 @pytest.fixture(params=DISKS)
 def disk(request, tmp_path):
-    """Plays a script once on a real disk, and with ten seeds on the simulated one."""
+    """Plays a script once on a real disk, and with ten seeds where chance decides."""
 
     def played(script):
-        found = [
-            play(request.param, script, tmp_path, seed) for seed in range(10 if request.param == "sim" else 1)
-        ]
-        return found[-1]
+        for seed in range(10 if request.param in ("sim", "ring") else 1):
+            directory = tmp_path / str(seed)
+            directory.mkdir()
+            scenario = play(request.param, script, directory, seed)
+        return scenario
 
     return played
 

@@ -10,12 +10,12 @@ import pytest
 from rafka.core.effects import Close, Send, Stop, Sync, Write
 from rafka.core.events import Connected, Received, Terminated
 from rafka.core.types import File, FileSlice, Token
-from tests.io.support import MIB, REAL, pattern, play
+from tests.io.support import DRIVERS, MIB, pattern, play
 
 A = File("a")
 
 
-@pytest.fixture(params=REAL)
+@pytest.fixture(params=DRIVERS)
 def run(request, tmp_path):
     return lambda script: play(request.param, script, tmp_path)
 
