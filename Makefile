@@ -3,10 +3,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: help setup run lint test
+.PHONY: help setup run lint test bench
 help:
 	@echo "make run     make .venv with what running needs, and start a broker with its data in ./data"
 	@echo "make setup   make .venv with Rafka and its development tools"
+	@echo "make bench   Rafka and Apache Kafka side by side, where the load generator is (PEERS=folder)"
 	@echo "make test    lint, types, import contracts and all tests"
 
 # The stamps make a second start free: pip runs again only when pyproject.toml has changed.
@@ -34,3 +35,9 @@ lint: setup
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+# The load generator and the other broker are no part of this project: PEERS says where they are.
+PEERS ?= ../shared/peers
+BENCH ?= --flush os
+bench: setup
+	$(BIN)/python bench/peers.py --peers $(PEERS) $(BENCH)

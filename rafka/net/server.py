@@ -20,7 +20,7 @@ from collections.abc import Iterable
 import attrs
 
 from rafka.core.effects import Close, Effect, Fill, Note, Pause, Reply, Resume, Send
-from rafka.core.errors import RemoteProtocolError
+from rafka.core.errors import LocalProtocolError, RemoteProtocolError
 from rafka.core.events import Connected, Disconnected, Event, Filled, Received, Requested
 from rafka.core.machine import Machine
 from rafka.core.shape import value
@@ -166,7 +166,12 @@ class Server:
         connection = self._connections.get(reply.conn)
         if connection is None:
             return  # it went away before its answer came
-        connection.session.answer(reply.correlation, reply.body)
+        try:
+            connection.session.answer(reply.correlation, reply.body)
+        except LocalProtocolError as error:  # our own mistake: it costs one client its connection
+            self._note("error", "answer cannot be said", conn=reply.conn, reason=str(error))
+            self._close(reply.conn, connection, f"answer cannot be said: {error}")
+            return
         self._sendable[reply.conn] = connection
 
     def _send(self, conn: ConnId, connection: _Connection) -> None:

@@ -25,6 +25,7 @@ from rafka.core.record.batch import (
     HEADER_BYTES,
     LENGTH_OVERHEAD,
     LOG_APPEND_TIME,
+    TRANSACTIONAL,
     Batch,
     Header,
     stamp,
@@ -61,10 +62,12 @@ def prepare(
     """
     if len(view) > config.max_message_bytes:
         return _too_large(len(view), config)
-    refused = _judge(header, config, now)
+    log_append_time = config.message_timestamp_type == "LogAppendTime"
+    refused = _judge(header)
+    if refused is None and not log_append_time:
+        refused = _judge_time(header, config, now)
     if refused is not None:
         return refused
-    log_append_time = config.message_timestamp_type == "LogAppendTime"
     if config.compression_type == "producer" and not config.cleanup_compact and not log_append_time:
         return view, header
     try:
@@ -73,9 +76,17 @@ def prepare(
         return Refused(ErrorCode.INVALID_RECORD, f"the records cannot be read: {error.reason}")
 
 
-def _judge(header: Header, config: LogConfig, now: WallMs) -> Refused | None:
-    """Hold a header against the rules for clients and the topic's limits on time."""
+def _judge(header: Header) -> Refused | None:
+    """Hold a header against the rules for clients."""
     attributes, count = header.attributes, header.count
+    if (
+        0 <= attributes & ~TRANSACTIONAL <= ZSTD
+        and count == header.last_offset_delta + 1
+        and count > 0
+        and header.base_offset == 0
+        and (header.producer_id < 0 or header.base_sequence >= 0)
+    ):
+        return None  # nearly always
     if count <= 0 or header.last_offset_delta != count - 1:
         return _invalid(f"the batch counts {count} records and ends at delta {header.last_offset_delta}")
     if header.base_offset != 0:
@@ -88,9 +99,7 @@ def _judge(header: Header, config: LogConfig, now: WallMs) -> Refused | None:
         return Refused(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"codec {attributes & CODEC_MASK} is unknown")
     if attributes & LOG_APPEND_TIME:
         return Refused(ErrorCode.INVALID_TIMESTAMP, "only a broker may mark a batch LogAppendTime")
-    if config.message_timestamp_type == "LogAppendTime":
-        return None
-    return _judge_time(header, config, now)
+    return None
 
 
 def _judge_time(header: Header, config: LogConfig, now: WallMs) -> Refused | None:
