@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from rafka.cli.address import join_address
-from rafka.cli.patience import until_ready
+from rafka.cli.patience import CREATION_S, until_ready
 from rafka.cli.refusal import check
 from rafka.cli.wire import Wire
 from rafka.core.api.metadata_request import MetadataRequest, MetadataRequestTopic
@@ -29,14 +29,19 @@ class Cluster:
     topics: by name; names: of topic ids, for answers that name a topic only by its id.
     """
 
-    def __init__(self, bootstrap: str, names: Sequence[str] | None = None) -> None:
-        """Ask for the topics with these names; None: for all. Raises RafkaError when one is not there."""
+    def __init__(
+        self, bootstrap: str, names: Sequence[str] | None = None, *, may_create: bool = False
+    ) -> None:
+        """Ask for the topics with these names; None: for all. Raises RafkaError when one is not there.
+
+        may_create: let the broker make those that are missing, if its settings allow it.
+        """
         self._wires: dict[int, Wire] = {}
         with ExitStack() as opened:
             self._bootstrap = opened.enter_context(Wire(bootstrap))
-            answer = self._ask(names)
+            answer = self._ask(names, may_create=may_create)
             for found in answer.topics if names is not None else ():
-                check(found.error_code, found.name or "", None)
+                check_there(found.error_code, found.name or "")
             self._open = opened.pop_all()
         self.topics = {
             found.name: Topic(
@@ -93,18 +98,30 @@ class Cluster:
         answer = self._bootstrap.call(question(names), MetadataResponse)
         return {topic.name or "": len(topic.partitions) for topic in answer.topics}
 
-    def _ask(self, names: Sequence[str] | None) -> MetadataResponse:
-        request = question(names)
-        return until_ready(
-            lambda: self._bootstrap.call(request, MetadataResponse),
-            lambda answer: ErrorCode.NONE if names is None else trouble(answer),
-        )
+    def _ask(self, names: Sequence[str] | None, *, may_create: bool) -> MetadataResponse:
+        request = question(names, may_create=may_create)
+
+        def ask() -> MetadataResponse:
+            return self._bootstrap.call(request, MetadataResponse)
+
+        if names is None:
+            return ask()
+        if may_create:  # Kafka says that it is missing while it makes it
+            until_ready(ask, trouble, {ErrorCode.UNKNOWN_TOPIC_OR_PARTITION}, CREATION_S)
+        return until_ready(ask, trouble)
 
 
-def question(names: Sequence[str] | None) -> MetadataRequest:
-    """Ask about topics, None: all, and create none of them."""
+def question(names: Sequence[str] | None, *, may_create: bool = False) -> MetadataRequest:
+    """Ask about topics, None: all."""
     topics = None if names is None else [MetadataRequestTopic(name=name) for name in names]
-    return MetadataRequest(topics=topics, allow_auto_topic_creation=False)
+    return MetadataRequest(topics=topics, allow_auto_topic_creation=may_create)
+
+
+def check_there(error_code: int, name: str) -> None:
+    """Raise RafkaError, saying how to go on, if there is no such topic, or whatever else is wrong with it."""
+    if error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+        raise RafkaError(f"there is no topic {name}: `rafka topic list` shows which there are")
+    check(error_code, name, None)
 
 
 def trouble(answer: MetadataResponse) -> int:

@@ -9,22 +9,34 @@ import sys
 import click
 
 from rafka.cli.cluster import Cluster, Topic
-from rafka.cli.offsets import EARLIEST, LATEST, list_offsets
+from rafka.cli.moments import read_moment
+from rafka.cli.offsets import EARLIEST, LATEST
 from rafka.cli.options import with_broker
 from rafka.cli.printing import Printer
 from rafka.cli.progress import Progress
 from rafka.cli.reading import Bounds, Reading
+from rafka.cli.start import Start, start_of
 from rafka.core.record.builder import Record
 
 
 @click.command(short_help="Print the records of a topic.")
 @click.argument("topic")
 @click.option("--from-beginning", is_flag=True, help="Start at the oldest record, not at the end.")
+@click.option(
+    "--since",
+    callback=read_moment,
+    metavar="TIME",
+    help="Start at the first record not older: ISO 8601, or 15m.",
+)
+@click.option(
+    "--last", type=click.IntRange(min=1), help="Start so many records before the end of each partition."
+)
 @click.option("--offset", type=click.IntRange(min=0), help="Start here; needs --partition.")
 @click.option("--partition", type=click.IntRange(min=0), help="Only this one.")
 @click.option(
     "--group", help="Share the partitions with the group's members; go on where it was, and commit."
 )
+@click.option("--to-end", is_flag=True, help="Stop at what is the end now.")
 @click.option("--max", "limit", type=click.IntRange(min=1), help="Stop after that many records.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0), help="Stop after that many seconds without a record."
@@ -39,9 +51,12 @@ def consume(  # noqa: PLR0913 – one parameter for each option
     *,
     topic: str,
     from_beginning: bool,
+    since: int | None,
+    last: int | None,
     offset: int | None,
     partition: int | None,
     group: str | None,
+    to_end: bool,
     limit: int | None,
     timeout: float | None,
     places: bool,
@@ -52,33 +67,39 @@ def consume(  # noqa: PLR0913 – one parameter for each option
     bootstrap: str,
     as_json: bool,
 ) -> None:
-    """Print the records of TOPIC as they come, until --max, --timeout or Ctrl-C."""
-    if offset is not None and (partition is None or from_beginning):
-        raise click.UsageError("--offset needs --partition, and no --from-beginning")
+    """Print the records of TOPIC as they come, until --to-end, --max, --timeout or Ctrl-C."""
+    if [from_beginning, since is not None, last is not None, offset is not None].count(True) > 1:
+        raise click.UsageError("say one of --from-beginning, --since, --last and --offset")
+    if offset is not None and partition is None:
+        raise click.UsageError("--offset needs --partition")
     if group is not None and partition is not None:
         raise click.UsageError("--group decides the partitions: no --partition with it")
     printer = Printer(
         is_json=as_json, is_base64=is_base64, places=places, timestamps=timestamps, headers=headers, keys=keys
     )
-    start = EARLIEST if from_beginning else LATEST
+    stamp = since if since is not None else EARLIEST if from_beginning else LATEST
+    start = Start(stamp, last)
     with (
         Cluster(bootstrap, [topic]) as cluster,
         Progress("read", wanted=limit is not None and not sys.stdout.isatty()) as progress,
     ):
         known = cluster.topics[topic]
-        reading = Reading(cluster, known, Bounds(limit, timeout), Shower(printer, limit, progress).show)
+        reading = Reading(
+            cluster, known, Bounds(limit, timeout, to_end), Shower(printer, limit, progress).show
+        )
         if group is not None:
             from rafka.cli.member import read_in_group
 
             read_in_group(reading, group, start)
             return
-        reading.positions = start_alone(cluster, known, partition, offset, start)
+        positions = start_alone(cluster, known, partition, offset, start)
+        reading.begin(positions)
         while reading.round():
             pass
 
 
 def start_alone(
-    cluster: Cluster, topic: Topic, partition: int | None, offset: int | None, start: int
+    cluster: Cluster, topic: Topic, partition: int | None, offset: int | None, start: Start
 ) -> dict[int, int]:
     """Return where each partition is read from. Raises RafkaError when the chosen one is not there."""
     if partition is not None:
@@ -86,8 +107,7 @@ def start_alone(
         if offset is not None:
             return {partition: offset}
     chosen = sorted(topic.leaders) if partition is None else [partition]
-    found = list_offsets(cluster, {(topic.name, p): start for p in chosen})
-    return {p: found[topic.name, p] for p in chosen}
+    return start_of(cluster, topic.name, chosen, start)
 
 
 class Shower:

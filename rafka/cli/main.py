@@ -34,6 +34,10 @@ class Root(LazyGroup):
             return super().invoke(ctx)
         except RafkaError as error:
             raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            if sys.stderr.isatty():  # the shell's prompt does not belong behind ^C
+                click.echo(err=True)
+            ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             # What is still buffered would be complained about at exit: nobody is there to read it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

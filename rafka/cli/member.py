@@ -17,6 +17,7 @@ from rafka.cli.offsets import EARLIEST, list_offsets
 from rafka.cli.patience import until_ready
 from rafka.cli.reading import Reading
 from rafka.cli.refusal import check
+from rafka.cli.start import Start, start_of
 from rafka.cli.wire import Wire
 from rafka.client.membership import (
     PROTOCOL_TYPE,
@@ -46,7 +47,7 @@ LOST = (ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.ILLEGAL_GENERATION, ErrorCode.REB
 """What says that the group has moved on: join again."""
 
 
-def read_in_group(reading: Reading, group: str, start: int) -> None:
+def read_in_group(reading: Reading, group: str, start: Start) -> None:
     """Read as a member until the reading ends. start: where, when nothing is committed. Raises RafkaError."""
     coordinator = GroupCoordinator(reading.cluster, group)
     member = Member(coordinator, reading.topic.name)
@@ -54,7 +55,7 @@ def read_in_group(reading: Reading, group: str, start: int) -> None:
         is_more = True
         while is_more:
             given = member.join()
-            reading.positions = start_in_group(reading, coordinator, given, start)
+            reading.begin(start_in_group(reading, coordinator, given, start))
             member.mark(reading.positions)
             while is_more and member.lives():
                 is_more = reading.round()
@@ -73,14 +74,14 @@ def read_in_group(reading: Reading, group: str, start: int) -> None:
 
 
 def start_in_group(
-    reading: Reading, coordinator: GroupCoordinator, given: Sequence[int], start: int
+    reading: Reading, coordinator: GroupCoordinator, given: Sequence[int], start: Start
 ) -> dict[int, int]:
     """Return the positions of the partitions: committed, or the start; never before the oldest record."""
     cluster, topic = reading.cluster, reading.topic.name
     committed = coordinator.committed()
     earliest = list_offsets(cluster, {(topic, p): EARLIEST for p in given})
-    fresh = list_offsets(cluster, {(topic, p): start for p in given if (topic, p) not in committed})
-    return {p: fresh.get((topic, p), max(committed.get((topic, p), 0), earliest[topic, p])) for p in given}
+    fresh = start_of(cluster, topic, [p for p in given if (topic, p) not in committed], start)
+    return {p: fresh.get(p, max(committed.get((topic, p), 0), earliest[topic, p])) for p in given}
 
 
 class Member:

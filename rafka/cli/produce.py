@@ -67,7 +67,7 @@ def produce(  # noqa: PLR0913 – one parameter for each option
     headers = tuple((name, os.fsencode(text)) for name, text in read_pairs(pairs, "--header"))
     form = LineForm(key_separator, null, headers)
     lots = iter([[os.fsencode(value) for value in values]]) if values else lines_of(source)
-    with Cluster(bootstrap, [topic]) as cluster, Progress("sent") as progress:
+    with Cluster(bootstrap, [topic], may_create=True) as cluster, Progress("sent") as progress:
         sender = Sender(cluster, cluster.topics[topic], ACKS[acks], CODEC_NAMES.index(compression))
         if partition is not None:
             cluster.leader(topic, partition)

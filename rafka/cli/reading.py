@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from rafka.cli.cluster import Cluster, Topic
-from rafka.cli.offsets import by_leader
+from rafka.cli.offsets import LATEST, by_leader, list_offsets
 from rafka.cli.refusal import check
 from rafka.client.fetched import records_from
 from rafka.core.api.fetch_request import FetchPartition, FetchRequest, FetchTopic
@@ -15,15 +15,17 @@ from rafka.net.compression import Compression
 
 PARTITION_BYTES = 1 << 20
 ANSWER_BYTES = 16 << 20
+NO_END = 1 << 63
 WAIT_S = 0.5
 """A round takes at most about so long when there is nothing to read."""
 
 
 class Bounds(NamedTuple):
-    """When to stop: after so many records; after so many seconds without one. None: never."""
+    """When to stop: after so many records; after so many seconds without one; at what was the end. None: never."""
 
     records: int | None
     quiet_s: float | None
+    to_end: bool
 
 
 class Reading:
@@ -42,12 +44,24 @@ class Reading:
         self._show = show
         self._left = bounds.records
         self._quiet_s = bounds.quiet_s
+        self._to_end = bounds.to_end
+        self._ends: dict[int, int] = {}
         self._quiet_since = time.monotonic()
         self._codecs = Compression()
 
+    def begin(self, positions: dict[int, int]) -> None:
+        """Read on from these positions, and if that is asked for, no further than what is the end now."""
+        self.positions = positions
+        if self._to_end:
+            asked = {(self.topic.name, p): LATEST for p in positions}
+            self._ends = {p: end for (_, p), end in list_offsets(self.cluster, asked).items()}
+
     def round(self) -> bool:
         """Fetch from every leader and show what came; return whether there is more to do. Raises RafkaError."""
-        leaders = by_leader(self.cluster, {(self.topic.name, p): o for p, o in self.positions.items()})
+        unread = {(self.topic.name, p): o for p, o in self.positions.items() if o < self._ends.get(p, NO_END)}
+        if self._to_end and not unread:
+            return False
+        leaders = by_leader(self.cluster, unread)
         if not leaders:  # a member of a group that has no partition for it
             time.sleep(self._wait_s())
         for node, places in leaders.items():
@@ -88,6 +102,10 @@ class Reading:
             return
         assert isinstance(data.records, bytes | bytearray | memoryview)
         records, following = records_from(memoryview(data.records), position, self._codecs)
+        end = self._ends.get(partition, NO_END)
+        if following > end:
+            records = [record for record in records if record.offset < end]
+            following = end
         if self._left is not None and len(records) >= self._left:
             records = records[: self._left]
             following = records[-1].offset + 1

@@ -5,12 +5,12 @@ Source: the behaviour of Kafka's `kafka-consumer-groups --reset-offsets`.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 
 import click
 
 from rafka.cli.cluster import Cluster
 from rafka.cli.coordinator import DEAD, GroupCoordinator
+from rafka.cli.moments import read_moment
 from rafka.cli.offsets import EARLIEST, LATEST, Place, list_offsets
 from rafka.cli.options import with_broker
 from rafka.cli.refusal import check
@@ -28,19 +28,6 @@ class Goal:
         self.number = number
 
 
-def read_datetime(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | None:
-    """Return ms since 1970 of an ISO 8601 time; one without a zone is UTC. Raises a usage error."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is no ISO 8601 time such as 2026-03-01T12:00:00Z") from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1000)
-
-
 @click.command()
 @click.argument("name")
 @click.option(
@@ -51,7 +38,10 @@ def read_datetime(_ctx: click.Context, _param: click.Parameter, text: str | None
 @click.option("--to-offset", type=click.IntRange(min=0), help="To this offset.")
 @click.option("--shift-by", type=int, help="By so many records, forward or (negative) back.")
 @click.option(
-    "--to-datetime", callback=read_datetime, metavar="ISO8601", help="To the first record not older."
+    "--to-datetime",
+    callback=read_moment,
+    metavar="TIME",
+    help="To the first record not older; or an age: 15m.",
 )
 @click.option("--execute", is_flag=True, help="Do it; without this, only show what would be done.")
 @with_broker

@@ -40,6 +40,8 @@ VERSION = 1
 META = "meta.properties"
 META_NEW = "meta.properties.tmp"
 LOCK = ".lock"
+SPACE_BYTES_MIN = 1 << 20
+"""With less the disk counts as full: a start that fails half way leaves files behind."""
 HARMLESS = frozenset({LOCK, META_NEW, "lost+found"})
 """What a directory may hold and still be new: our own beginnings, and what mkfs puts at the top of a volume."""
 
@@ -91,6 +93,7 @@ def open_data_dir(path: str, node_id: int | None) -> DataDir:
     path = os.path.abspath(path)
     with _explained(path):
         _judge(path, node_id)
+        _need_space(path)
         _make_dirs(path)
         _need_write(path)
         lock = _lock(path)
@@ -220,6 +223,20 @@ def _need_write(path: str) -> None:
         raise PermissionError(errno.EACCES, "not writable")
 
 
+def _need_space(path: str) -> None:
+    """Raise DataDirError when the disk is full, of bytes or of files; of the parent when there is no directory yet."""
+    if not hasattr(os, "statvfs"):  # Windows
+        return
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    room = os.statvfs(path)
+    # Some file systems do not count blocks or files: then both numbers are 0.
+    if (room.f_blocks and room.f_bavail * room.f_frsize < SPACE_BYTES_MIN) or (
+        room.f_files and not room.f_favail
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def _lock(path: str) -> int:
     """Take the lock; give the descriptor that holds it. Raises OSError, DataDirError if it is taken."""
     fd = os.open(f"{path}/{LOCK}", os.O_RDWR | os.O_CREAT, 0o644)
@@ -306,5 +323,9 @@ def _explained(path: str) -> Iterator[None]:
         me = f"user {os.geteuid()}" if hasattr(os, "geteuid") else "this user"
         raise DataDirError(path, f"cannot be written by {me}: change its owner, or choose another") from None
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DataDirError(
+                path, "is on a disk that is full: free some space, or choose another"
+            ) from None
         what = error.strerror or "unknown error"
         raise DataDirError(path, f"cannot be used: {what} (errno {error.errno})") from None
