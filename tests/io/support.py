@@ -220,13 +220,13 @@ class SimulatedDriver:
         self.disk = Disk()
         self.time_ns = 0
         self._chance = Chance(seed)
-        self._due: list[tuple[int, int, Callable[[], None]]] = []
+        self._due: list[tuple[int, int, Callable[..., None], tuple[object, ...]]] = []
         self._count = 0
 
-    def at(self, time_ns: int, action: Callable[[], None]) -> None:
+    def at(self, time_ns: int, action: Callable[..., None], *subject: object) -> None:
         """Be the clock of `Storage`."""
         self._count += 1
-        heappush(self._due, (time_ns, self._count, action))
+        heappush(self._due, (time_ns, self._count, action, subject))
 
     def run(self, machine: Scenario, data_dir: str) -> int:
         answers: list[Event] = []
@@ -244,7 +244,8 @@ class SimulatedDriver:
                 storage.submit(effect)
             self.time_ns = max(self.time_ns, self._due[0][0]) if self._due else self.time_ns + TICK_NS
             while self._due and self._due[0][0] <= self.time_ns:
-                heappop(self._due)[2]()
+                _, _, action, subject = heappop(self._due)
+                action(*subject)
         raise AssertionError("the script does not end")
 
 
