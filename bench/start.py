@@ -35,7 +35,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--driver", default="auto")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -44,12 +46,14 @@ def main() -> None:
     if args.imports:
         print(imports())
         return
-    print(f"{'':8}{'ready ms':>10}{'acked ms':>10}{'cpu ms':>8}{'rss MiB':>9}   (best of {args.runs}, then median)")
+    print(
+        f"{'':8}{'ready ms':>10}{'acked ms':>10}{'cpu ms':>8}{'rss MiB':>9}   (best of {args.runs}, then median)"
+    )
     rows: dict[str, list[tuple[float, ...]]] = {"fresh": [], "again": []}
     for _ in range(args.runs):
         with tempfile.TemporaryDirectory(prefix="rafka-start-") as temp:
-            for kind in rows:
-                rows[kind].append(start(Path(temp), args.driver, args.set))
+            for found in rows.values():
+                found.append(start(Path(temp), args.driver, args.set))
     for kind, found in rows.items():
         for name, pick in (("best", min), ("median", lambda column: sorted(column)[len(column) // 2])):
             ready, acked, cpu, rss = (pick(column) for column in zip(*found, strict=True))
@@ -59,7 +63,16 @@ def main() -> None:
 def start(temp: Path, driver: str, settings: list[str]) -> tuple[float, float, float, float]:
     """Start a broker and stop it; return ms to ready, ms to acknowledged, CPU ms by then, and MiB when idle."""
     ready = temp / "ready"
-    words = [sys.executable, "-m", "rafka", "run", "--data-dir", str(temp / "data"), "--listen", "127.0.0.1:0"]
+    words = [
+        sys.executable,
+        "-m",
+        "rafka",
+        "run",
+        "--data-dir",
+        str(temp / "data"),
+        "--listen",
+        "127.0.0.1:0",
+    ]
     words += ["--ready-file", str(ready), "--driver", driver, "--log-level", "warning"]
     words += [word for setting in settings for word in ("--set", setting)]
     begin = time.perf_counter()
@@ -86,7 +99,9 @@ def acknowledge(host: str, port: int) -> None:
         wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         topics = [MetadataRequestTopic(name="first")]
         while True:
-            answer = ask(wire, MetadataRequest(topics=topics, allow_auto_topic_creation=True), MetadataResponse)
+            answer = ask(
+                wire, MetadataRequest(topics=topics, allow_auto_topic_creation=True), MetadataResponse
+            )
             (topic,) = answer.topics
             if topic.error_code == 0 and all(p.leader_id >= 0 for p in topic.partitions):
                 break
@@ -131,9 +146,15 @@ def rss_mib(pid: int) -> float:
 def imports() -> str:
     program = "import rafka.cli.main, rafka.cli.run, rafka.io.broker, rafka.io.uring"
     run = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-X", "importtime", "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    lines = [line for line in run.stderr.splitlines() if line.startswith("import time:") and "self" not in line]
+    lines = [
+        line for line in run.stderr.splitlines() if line.startswith("import time:") and "self" not in line
+    ]
     return "\n".join(sorted(lines, key=lambda line: int(line.split(":")[1].split("|")[0]))[-40:])
 
 

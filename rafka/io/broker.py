@@ -1,0 +1,189 @@
+"""One broker as a process: settings, data directory, node, sessions and driver put together, and run.
+
+Everything that can be refused is refused before anything is touched: settings, then addresses, then the directory.
+The only words on standard output are the line that says where clients connect.
+"""
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Mapping
+
+from rafka.core.config.settings import Settings
+from rafka.core.effects import Note
+from rafka.core.errors import ConfigError, RafkaError
+from rafka.core.node.node import Identity, Node
+from rafka.core.node.startup import CANNOT_START, SERVING
+from rafka.io.choose import choose
+from rafka.io.datadir import open_data_dir
+from rafka.io.entropy import SystemEntropy
+from rafka.io.journal import Journal, journal
+from rafka.net.compression import Compression
+from rafka.net.kafka import fetch, produce
+from rafka.net.kafka.session import Protocol
+from rafka.net.server import Limits, Server
+
+DEFAULT_LISTEN = "127.0.0.1:9092"
+DEFAULT_DATA_DIR = "./data"
+PRODUCE = 0
+FETCH = 1
+
+
+def run(  # noqa: PLR0913 – one keyword for each option of the command
+    *,
+    settings: Mapping[str, str],
+    data_dir: str,
+    listen: str,
+    advertise: str | None,
+    node_id: int | None,
+    driver: str,
+    ready_file: str | None,
+    log_level: str,
+    log_format: str,
+) -> int:
+    """Serve until told to stop; return the exit code.
+
+    settings: Kafka's names and their text; the other arguments are the options of `rafka run`.
+    Raises: RafkaError, in one sentence, when it cannot start; nothing was touched then.
+    """
+    obeyed = _settings(settings, data_dir, listen, advertise, node_id)
+    notes = journal(log_level, log_format)
+    choice = choose(driver)
+    for warning in obeyed.warnings:
+        notes(Note("warning", "setting", {"what": warning}))
+    _check_addresses(obeyed)
+    given_id = obeyed.node_id if "node.id" in obeyed.given else None
+    _check_ready_file(ready_file)
+    directory = open_data_dir(obeyed.log_dirs or data_dir, given_id)
+    try:
+        _forget(ready_file)  # of a broker that was killed: whoever waits must not dial its address
+        identity = Identity(
+            directory.node_id, directory.cluster_id, directory.directory_id, os.path.abspath(directory.path)
+        )
+        reception = Reception(notes, ready_file)
+        notes(
+            Note("info", "starting", {"driver": choice.name, "why": choice.reason, "data": identity.data_dir})
+        )
+        node = Node(obeyed, identity, SystemEntropy(), Compression())
+        code = choice.driver(reception).run(serving(node, obeyed), identity.data_dir)
+        if reception.trouble is not None:
+            raise RafkaError(reception.trouble)
+        return code
+    finally:
+        directory.close()
+        _forget(ready_file)
+
+
+def serving(node: Node, settings: Settings) -> Server:
+    """Put Kafka sessions around a node, within the limits of its settings."""
+    protocol = Protocol(
+        node.served,
+        decoders={PRODUCE: produce.decode_request, FETCH: fetch.decode_request},
+        encoders={PRODUCE: produce.encode_response, FETCH: fetch.encode_response},  # type: ignore[dict-item]
+    )
+    limits = Limits(
+        connections_max=settings.max_connections,
+        frame_bytes_max=settings.socket_request_max_bytes,
+        idle_ms_max=settings.connections_max_idle_ms,
+    )
+    return Server(node, protocol, limits)
+
+
+class Reception:
+    """The journal of a broker: passes notes on, and tells the world when it serves.
+
+    trouble: why it could not start, in one sentence.
+    """
+
+    def __init__(self, notes: Journal, ready_file: str | None) -> None:
+        self._notes = notes
+        self._ready_file = ready_file
+        self.trouble: str | None = None
+
+    def __call__(self, note: Note) -> None:
+        """Take a note; never raises."""
+        if note.name == CANNOT_START:
+            self.trouble = str(note.fields["reason"])
+            return
+        self._notes(note)
+        if note.name == SERVING:
+            self._open(f"{_dialled(str(note.fields['host']))}:{note.fields['port']}")
+
+    def _open(self, address: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody may be there to read it
+            sys.stdout.write(f"Rafka is ready: bootstrap.servers={address}\n")
+            sys.stdout.flush()
+        if self._ready_file is None:
+            return
+        try:
+            with open(self._ready_file + ".tmp", "w", encoding="utf-8") as file:
+                file.write(address + "\n")
+            os.replace(self._ready_file + ".tmp", self._ready_file)
+        except OSError as error:
+            self._notes(
+                Note("error", "ready file not written", {"file": self._ready_file, "why": str(error)})
+            )
+
+
+def _settings(
+    pairs: Mapping[str, str], data_dir: str, listen: str, advertise: str | None, node_id: int | None
+) -> Settings:
+    """Read the settings together with the options that stand for some of them."""
+    given = dict(pairs)
+    options = {
+        "listeners": None if listen == DEFAULT_LISTEN else _listener(listen),
+        "advertised.listeners": None if advertise is None else _listener(advertise),
+        "node.id": None if node_id is None else str(node_id),
+        "log.dirs": None if data_dir == DEFAULT_DATA_DIR else data_dir,
+    }
+    for name, text in options.items():
+        if text is None:
+            continue
+        if given.get(name, text) != text:
+            raise ConfigError(name, given[name], "contradicts an option of the command", f"which says {text}")
+        given[name] = text
+    given.setdefault("listeners", _listener(listen))
+    return Settings.from_pairs(given)
+
+
+def _listener(address: str) -> str:
+    return f"PLAINTEXT://{address}"
+
+
+def _dialled(host: str) -> str:
+    """Return what this machine's own clients dial for a listener's host."""
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 – compared, not bound to
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _check_addresses(settings: Settings) -> None:
+    """Raise RafkaError if an address cannot be listened at, before the data directory is opened."""
+    for listener in settings.listeners:
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(
+                listener.host or None, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+        except OSError as error:
+            where = f"{listener.host or '*'}:{listener.port}"
+            why = error.strerror or str(error)
+            raise RafkaError(f"cannot listen at {where}: {why}; choose another with --listen") from error
+
+
+def _check_ready_file(path: str | None) -> None:
+    """Raise RafkaError if it could not be written later: somebody would wait for it for ever."""
+    if path is None:
+        return
+    parent = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path) or not os.access(parent, os.W_OK | os.X_OK):
+        raise RafkaError(f"cannot write the ready file {path}; choose another with --ready-file")
+
+
+def _forget(ready_file: str | None) -> None:
+    if ready_file is not None:
+        with contextlib.suppress(OSError):
+            os.unlink(ready_file)
