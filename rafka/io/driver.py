@@ -68,6 +68,9 @@ class Driver(Protocol):
     def run(self, machine: Machine, data_dir: str) -> int:
         """Take turns until the machine asks to Stop; give its exit code. data_dir: exists, and is ours alone."""
 
+    def terminate(self) -> None:
+        """Tell the machine to end, as SIGTERM does. Any thread may call it, once and while `run` runs or before."""
+
 
 class Poller(Background, Protocol):
     """How a driver learns that something is ready. Its calls never block."""

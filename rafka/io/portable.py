@@ -5,6 +5,7 @@ share every rule of `driver.py`. Syncs and reads run in threads, at most `THREAD
 per request more than `uring.py`: see docs/decisions/0003-own-io-uring-ring.md for the numbers.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -29,6 +30,8 @@ class PortableDriver:
     def __init__(self, notes: Journal | None = None) -> None:
         self._journal = notes if notes is not None else journal()
         self._wake = trio.Event()
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._is_terminated = self._is_ending = False
         self._limiter: trio.CapacityLimiter
         self._nursery: trio.Nursery
         self._engine: Engine
@@ -44,9 +47,25 @@ class PortableDriver:
                 raise group.exceptions[0] from None
             raise
 
+    def terminate(self) -> None:
+        """Tell the machine to end, as SIGTERM does. The only method that another thread may call."""
+        self._is_terminated = True
+        if self._token is not None:
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._end)
+
+    def _end(self) -> None:
+        if not self._is_ending:
+            self._is_ending = True
+            self._engine.terminated(signal.SIGTERM)
+            self._wake.set()
+
     async def _main(self, machine: Machine, data_dir: str) -> int:
         self._limiter = trio.CapacityLimiter(THREADS)
         self._engine = engine = Engine(machine, data_dir, self, self._journal)
+        self._token = trio.lowlevel.current_trio_token()
+        if self._is_terminated:
+            self._end()
         async with trio.open_nursery() as self._nursery:
             if threading.current_thread() is threading.main_thread():
                 await self._nursery.start(self._signals)

@@ -63,6 +63,9 @@ class UringDriver:
         """Those of the operations that are syncs of directories."""
         self._listeners: dict[int, socket.socket] = {}
         self._last_number = 0
+        self._signal_from, self._signal_to = socket.socketpair()
+        self._signal_from.setblocking(False)
+        self._signal_to.setblocking(False)
 
     def run(self, machine: Machine, data_dir: str) -> int:
         """Take turns until the machine asks to Stop; give its exit code."""
@@ -220,26 +223,35 @@ class UringDriver:
 
     # ---- signals ----------------------------------------------------------------------------------
 
+    def terminate(self) -> None:
+        """Tell the machine to end, as SIGTERM does. The only method that another thread may call."""
+        with contextlib.suppress(OSError):  # it has ended
+            self._signal_to.send(bytes([signal.SIGTERM]))
+
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Turn SIGTERM and SIGINT into bytes of a socket that the ring polls; only the main thread may."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        self._signal_from, to = socket.socketpair()
-        self._signal_from.setblocking(False)
-        to.setblocking(False)
-        fd_before = signal.set_wakeup_fd(to.fileno(), warn_on_full_buffer=False)
-        handlers = [(number, signal.signal(number, lambda *_: None)) for number in TERMINATING]
+        """Turn SIGTERM and SIGINT into bytes of a socket that the ring polls; only the main thread gets them."""
         self._poll_signals()
+        try:
+            if threading.current_thread() is threading.main_thread():
+                with self._handlers():
+                    yield
+            else:
+                yield
+        finally:
+            self._signal_from.close()
+            self._signal_to.close()
+
+    @contextlib.contextmanager
+    def _handlers(self) -> Iterator[None]:
+        fd_before = signal.set_wakeup_fd(self._signal_to.fileno(), warn_on_full_buffer=False)
+        handlers = [(number, signal.signal(number, lambda *_: None)) for number in TERMINATING]
         try:
             yield
         finally:
             for number, handler in handlers:
                 signal.signal(number, handler)
             signal.set_wakeup_fd(fd_before)
-            self._signal_from.close()
-            to.close()
 
     def _poll_signals(self) -> None:
         fd = self._signal_from.fileno()
