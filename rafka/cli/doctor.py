@@ -1,64 +1,112 @@
-"""`rafka doctor`: what this machine offers a broker, measured rather than assumed.
+"""`rafka doctor`: what this machine offers a broker, measured rather than assumed, and what Rafka would choose.
 
-io_uring is probed by its set-up call (number 425 on every architecture that has it): kernels too old answer
-ENOSYS, containers that forbid it EPERM. The sync latency is the median of writes of 4 KiB, each followed by
-fdatasync, in the directory the broker would use: the floor under every acknowledgement with `flush=fsync`.
+The driver is chosen by the code that chooses it at start, which puts one operation through a ring. The sync latency
+is the median of writes of 4 KiB, each followed by fdatasync, in the directory the broker would use: the floor under
+every acknowledgement with `flush=fsync`. Nothing is left behind, and a missing data directory is not made.
 """
 
-import ctypes
 import json
 import os
-import resource
-import sys
+import platform
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
 import click
 
-IO_URING_SETUP = 425
-IO_URING_PARAMS_BYTES = 120
+from rafka.cli.show import show_table
+
 BLOCK = bytes(4096)
 SYNCS = 20
+FILES_MIN = 4096
+"""With fewer, a thousand partitions and their clients are too many: a partition holds a few files open."""
+SYNC_SLOW_MS = 20.0
 
-Report = dict[str, str | int | float | None]
+Fact = str | int | float | None
+Report = dict[str, Fact]
 
 
 @click.command(short_help="Show what this machine offers a broker.")
 @click.option("--data-dir", default="./data", show_default=True, help="Where the broker would keep its data.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(data_dir: str, as_json: bool) -> None:
-    """Show what this machine offers: io_uring, the limit of open files, the disk's sync latency."""
+    """Show what this machine offers (io_uring, open files, the disk), and what Rafka would choose."""
     report = examine(Path(data_dir))
     if as_json:
         click.echo(json.dumps(report))
-        return
-    for name, fact in report.items():
-        click.echo(f"{name:<20} {'-' if fact is None else fact}")
+    else:
+        show_table(
+            ["fact", "found", "means"], [(name, fact, meaning(report, name)) for name, fact in report.items()]
+        )
 
 
 def examine(data_dir: Path) -> Report:
-    """Probe the machine; the data directory is not created, its nearest existing parent is measured."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    """Probe the machine; of a data directory that is not there, the nearest parent is measured."""
+    from rafka.io.choose import choose
+
+    choice = choose("auto")
+    soft, hard = open_files()
     place = nearest_existing(data_dir.absolute())
     latency, trouble = sync_latency_ms(place)
     return {
-        "platform": sys.platform,
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
         "cpus": os.cpu_count(),
-        "io_uring": probe_io_uring(),
+        "driver": choice.name,
+        "driver_reason": choice.reason,
         "open_files_soft": soft,
         "open_files_hard": hard,
         "measured_dir": str(place),
+        "free_bytes": free_bytes(place),
         "sync_latency_ms": latency,
         "disk_trouble": trouble,
     }
 
 
+def meaning(report: Report, name: str) -> str:
+    """Say what a fact means for a broker; "" when it speaks for itself."""
+    fact = report[name]
+    match name, fact:
+        case "driver", "uring":
+            return "io_uring works here: Rafka uses it"
+        case "driver", _:
+            return "Rafka falls back to trio: it works, at more CPU per request"
+        case "open_files_soft", _ if fact != report["open_files_hard"]:
+            return "Rafka raises it to the hard limit"
+        case "open_files_hard", int() if 0 <= fact < FILES_MIN:
+            return f"low: raise it to {FILES_MIN} or more (ulimit -Hn, LimitNOFILE=)"
+        case "sync_latency_ms", float() if fact > SYNC_SLOW_MS:
+            return "slow: flush=fsync waits at least so long for every acknowledgement"
+        case "sync_latency_ms", float():
+            return "the least that an acknowledgement takes with flush=fsync"
+        case "disk_trouble", str():
+            return "a broker would refuse to start here"
+        case _:
+            return ""
+
+
+def open_files() -> tuple[int | None, int | None]:
+    """Return the soft and the hard limit of open files; None where there is none to ask for."""
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return None, None
+    return resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
 def nearest_existing(path: Path) -> Path:
     """Return the path itself, or its nearest parent that is a directory."""
     return next(place for place in (path, *path.parents) if place.is_dir())
+
+
+def free_bytes(place: Path) -> int | None:
+    """Return what this user may still write; None if that cannot be known."""
+    try:
+        room = os.statvfs(place)
+    except (OSError, AttributeError):  # not a Unix
+        return None
+    return room.f_bavail * room.f_frsize
 
 
 def sync_latency_ms(place: Path) -> tuple[float | None, str | None]:
@@ -77,16 +125,3 @@ def timed_sync(fd: int) -> float:
     # macOS has no fdatasync in Python
     getattr(os, "fdatasync", os.fsync)(fd)
     return (time.perf_counter() - start) * 1000
-
-
-def probe_io_uring() -> str:
-    """Return "available", or why not."""
-    if sys.platform != "linux":
-        return "not on this system"
-    libc = ctypes.CDLL(None, use_errno=True)
-    ring = libc.syscall(IO_URING_SETUP, 1, ctypes.create_string_buffer(IO_URING_PARAMS_BYTES))
-    if ring < 0:
-        return f"refused: {os.strerror(ctypes.get_errno())}"
-    with suppress(OSError):
-        os.close(ring)
-    return "available"
