@@ -12,7 +12,7 @@ TEXTS = ("key", "value", "header_key")
 
 def lines() -> list[tuple[bytes, str, str]]:
     """Bytes, field and value of each line of the annotated block."""
-    block = PAGE.read_text("utf-8").split("```hexdump\n")[1].split("```")[0]
+    block = PAGE.read_text("utf-8").split("```text\n")[1].split("```")[0]
     found = []
     for line in block.splitlines():
         *digits, field, shown = line.split()
