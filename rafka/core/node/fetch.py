@@ -7,9 +7,10 @@ fetch goes on when all its scripts are done.
 Limits, in the request's order of partitions: `partition_max_bytes` each, `max_bytes` (at most fetch.max.bytes) in
 all; but the first partition with anything to give gives one whole batch, however large, so that no client is stuck.
 
-A fetch that finds less than `min_bytes`, and no error, waits in every partition it reads. Partitions that move mark
-it, and marked fetches are looked at once a turn. Sources: KIP-74, KIP-227, KIP-320, KIP-392, KIP-516, KIP-595;
-Kafka's `ReplicaManager.readFromLog` and `DelayedFetch`.
+A fetch that finds less than `min_bytes`, and no error, waits in every partition it reads. A partition that was not
+there when the fetch came does not end the wait of the others, or a consumer of a deleted topic would ask again and
+again. Partitions that move mark a fetch, and marked fetches are looked at once a turn.
+Sources: KIP-74, KIP-227, KIP-320, KIP-392, KIP-516, KIP-595; Kafka's `ReplicaManager.readFromLog`, `DelayedFetch`.
 """
 
 import attrs
@@ -35,6 +36,8 @@ from rafka.core.types import ZERO_UUID, ConnId, FileSlice, Now, Ticket
 
 IDS_FROM = 13
 READ_COMMITTED = 1
+STORAGE_ERROR_FROM = 6
+"""Clients of older versions do not know the code, and look for another leader instead."""
 
 
 class Fetch:
@@ -45,22 +48,27 @@ class Fetch:
         "context",
         "correlation",
         "lookups",
+        "missing",
         "places",
         "request",
         "ticket",
         "until_ns",
         "uses_ids",
+        "version",
     )
 
     def __init__(self, event: Requested, request: FetchRequest, context: FetchContext, until_ns: int) -> None:
         self.conn: ConnId = event.conn
         self.correlation = event.correlation
+        self.version = event.api_version
         self.uses_ids = event.api_version >= IDS_FROM
         self.request = request
         self.context = context
         self.places: dict[Key, Place | ErrorCode] = {}
         self.lookups: list[Running[Place | ErrorCode]] = []
         self.until_ns = until_ns
+        self.missing: dict[Key, None] | None = None
+        """Partitions that were not there when it came; None: not looked yet."""
         self.ticket = Ticket(0)
         """Not 0 while it waits for more."""
 
@@ -163,21 +171,28 @@ class Fetches:
             self._of_conn.setdefault(fetch.conn, {})[fetch] = None
             return
         enough = taken.is_urgent or taken.size_bytes >= fetch.request.min_bytes
-        if enough or now.mono >= fetch.until_ns or not taken.rows:
+        is_hopeless = fetch.missing is not None and len(fetch.missing) == len(taken.rows)
+        if enough or now.mono >= fetch.until_ns or is_hopeless:
             self._answer(fetch, taken)
         else:
             self._wait(fetch, now)
 
     def _take(self, fetch: Fetch) -> _Taken:
         taken = _Taken()
+        is_first_look = fetch.missing is None
+        missing: dict[Key, None] = fetch.missing or {}
+        fetch.missing = missing
         room = min(max(fetch.request.max_bytes, 0), self.bytes_max)
         for key, wanted in fetch.context.partitions.items():
             partition = self._partition(key)
             if isinstance(partition, ErrorCode):
                 data = _refused(wanted.partition, partition)
+                if is_first_look:
+                    missing[key] = None
             else:
                 data = self._read(fetch, key, partition, wanted, room - taken.size_bytes, taken)
-            taken.is_urgent = taken.is_urgent or data.error_code != 0 or data.diverging_epoch.epoch != -1
+            has_news = data.error_code != 0 or data.diverging_epoch.epoch != -1
+            taken.is_urgent = taken.is_urgent or (has_news and key not in missing)
             taken.rows.append((key, data))
             taken.size_bytes += _size_of(data)
         return taken
@@ -208,10 +223,13 @@ class Fetches:
             aborted_transactions=[] if fetch.request.isolation_level == READ_COMMITTED else None,
             records=b"",
         )
-        if _diverges(partition, wanted):
+        if wanted.last_fetched_epoch >= 0:
             epoch, end = log.epoch_end(wanted.last_fetched_epoch)
-            data.diverging_epoch = EpochEndOffset(epoch=epoch, end_offset=end)
-            return data
+            if epoch < 0:  # the reader knows an epoch that this log never had
+                return _refused(wanted.partition, ErrorCode.OFFSET_OUT_OF_RANGE)
+            if epoch < wanted.last_fetched_epoch or end < wanted.fetch_offset:
+                data.diverging_epoch = EpochEndOffset(epoch=epoch, end_offset=end)
+                return data
         if wanted.fetch_offset >= partition.high_watermark:
             return data
         place = log.find(wanted.fetch_offset) or self._place(fetch, key, partition, wanted)
@@ -220,7 +238,8 @@ class Fetches:
         if place is not None:
             is_first = taken.size_bytes == 0
             bytes_max = min(wanted.partition_max_bytes, room)
-            if bytes_max > 0 or is_first:
+            # A later partition gives no part of a batch: with it alone its reader could do nothing.
+            if is_first or bytes_max >= place.size_bytes:
                 end = partition.high_watermark
                 data.records = log.slices(place, max(bytes_max, 0), end, at_least_one=is_first) or b""
         return data
@@ -230,6 +249,9 @@ class Fetches:
     ) -> Place | ErrorCode | None:
         """Return what a lookup found earlier, or begin one."""
         place = fetch.places.get(key)
+        if isinstance(place, Place) and not partition.log.has(place):
+            del fetch.places[key]  # the log was cleaned or truncated since
+            place = None
         if place is None:
             running = run(partition.log.lookup(wanted.fetch_offset), self.out, Lookup(fetch, key))
             fetch.lookups.append(running)
@@ -241,6 +263,8 @@ class Fetches:
         context = fetch.context
         topics: list[FetchableTopicResponse] = []
         for key, data in taken.rows:
+            if data.error_code == ErrorCode.KAFKA_STORAGE_ERROR and fetch.version < STORAGE_ERROR_FROM:
+                data.error_code = ErrorCode.NOT_LEADER_OR_FOLLOWER
             told = context.is_answered(
                 key,
                 error_code=data.error_code,
@@ -295,14 +319,6 @@ def _refusal(partition: Partition, wanted: FetchPartition) -> ErrorCode | None:
     if not log.log_start_offset <= wanted.fetch_offset <= log.log_end_offset:
         return ErrorCode.OFFSET_OUT_OF_RANGE
     return None
-
-
-def _diverges(partition: Partition, wanted: FetchPartition) -> bool:
-    """Whether the log that the reader has parts from ours before the offset that it asks for. Source: KIP-595."""
-    if wanted.last_fetched_epoch < 0:
-        return False
-    epoch, end = partition.log.epoch_end(wanted.last_fetched_epoch)
-    return epoch < wanted.last_fetched_epoch or end < wanted.fetch_offset
 
 
 def _refused(index: int, code: ErrorCode) -> PartitionData:

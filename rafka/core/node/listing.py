@@ -49,6 +49,7 @@ from rafka.core.errors import ErrorCode
 from rafka.core.events import Requested
 from rafka.core.machine import Outbox
 from rafka.core.message import Message
+from rafka.core.metadata.names import is_internal
 from rafka.core.node.partitions import Partitions
 from rafka.core.record.compression import Codecs
 from rafka.core.replication.partition import Partition
@@ -133,6 +134,7 @@ class Listings:
         assert isinstance(request, ListOffsetsRequest)
         response = ListOffsetsResponse()
         listing = Listing(event, response)
+        twice = _named_twice(request)
         for topic in request.topics:
             results = []
             for wanted in topic.partitions:
@@ -140,7 +142,9 @@ class Listings:
                 results.append(result)
                 partition = self.partitions.find(topic.name, wanted.partition_index)
                 refusal = MISSING if partition is None else _refusal(partition, wanted, event.api_version)
-                if partition is None or refusal is not None:
+                if (topic.name, wanted.partition_index) in twice:
+                    result.error_code = ErrorCode.INVALID_REQUEST
+                elif partition is None or refusal is not None:
                     result.error_code = refusal or MISSING
                 elif wanted.timestamp >= 0 or wanted.timestamp == MAX_TIMESTAMP:
                     self._look_up(listing, partition, wanted.timestamp, result)
@@ -189,7 +193,9 @@ class Listings:
                 )
                 results.append(result)
                 partition = self.partitions.find(topic.name, wanted.partition_index)
-                if partition is None:
+                if is_internal(topic.name):
+                    result.error_code = ErrorCode.INVALID_TOPIC_EXCEPTION
+                elif partition is None:
                     result.error_code = MISSING
                 else:
                     self._delete_before(listing, partition, wanted.offset, result, now)
@@ -286,6 +292,17 @@ class Listings:
         self.out.effects.append(Reply(event.conn, event.correlation, body))
 
 
+def _named_twice(request: ListOffsetsRequest) -> list[tuple[str, int]]:
+    """Return the partitions that a request names more than once."""
+    named = [(t.name, p.partition_index) for t in request.topics for p in t.partitions]
+    if len(dict.fromkeys(named)) == len(named):
+        return []
+    counts: dict[tuple[str, int], int] = {}
+    for one in named:
+        counts[one] = counts.get(one, 0) + 1
+    return [one for one, count in counts.items() if count > 1]
+
+
 def _refusal(partition: Partition, wanted: ListOffsetsPartition, version: int) -> ErrorCode | None:
     refusal = partition.epoch_refusal(wanted.current_leader_epoch)
     if refusal is not None:
@@ -321,7 +338,11 @@ def _producers(partition: Partition | None, index: int) -> PartitionResponse:
         return PartitionResponse(partition_index=index, error_code=MISSING)
     active = [
         ProducerState(
-            producer_id=producer_id, producer_epoch=epoch, last_sequence=last_sequence, last_timestamp=wall_ms
+            producer_id=producer_id,
+            producer_epoch=epoch,
+            last_sequence=last_sequence,
+            last_timestamp=wall_ms,
+            coordinator_epoch=-1,  # no transaction coordinator has written here
         )
         for producer_id, epoch, last_sequence, wall_ms in partition.log.producers.active()
     ]

@@ -1,7 +1,7 @@
 """The table of partitions that this node leads, by topic name and by topic id, and their logs' directories.
 
-A partition whose directory still belongs to a deleted topic of the same name stays closed until that is gone:
-until then it answers LEADER_NOT_AVAILABLE, which clients retry.
+A topic may be made again under the name of one that is being deleted: the first thing that a deletion does is to
+rename the old directory, and operations on one name keep their order, so the name is free for the new log.
 """
 
 from collections.abc import Iterator, Sequence

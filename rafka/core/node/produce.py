@@ -224,6 +224,8 @@ def _one_batch(records: memoryview) -> Batch | Refused:
         if len(records) > MAGIC_AT and records[MAGIC_AT] != MAGIC:
             why = f"Produce takes batches of magic {MAGIC}, not {records[MAGIC_AT]}"
             return Refused(ErrorCode.INVALID_RECORD, why)
+        if len(records) == 0:
+            return Refused(ErrorCode.INVALID_RECORD, "one batch a partition, not 0")
         return Refused(ErrorCode.CORRUPT_MESSAGE, str(error))
     return Refused(ErrorCode.INVALID_RECORD, f"one batch a partition, not {batches}")
 

@@ -19,6 +19,8 @@ from rafka.core.coordinator.group.records import group_row
 from rafka.core.errors import ErrorCode
 
 CLASSIC: Final = "classic"
+EVERYTHING: Final = sum(1 << operation for operation in (3, 6, 8, 10, 11))
+"""Read, delete, describe, describe and alter settings (Kafka's `AclOperation`): whoever is connected may do it all."""
 
 
 def list_groups(request: ListGroupsRequest, groups: dict[str, Group]) -> ListGroupsResponse:
@@ -43,9 +45,12 @@ def describe_groups(
     request: DescribeGroupsRequest, version: int, groups: dict[str, Group]
 ) -> DescribeGroupsResponse:
     """Describe each group; one that is not there is Dead, and from version 6 on an error too."""
-    return DescribeGroupsResponse(
-        groups=[_described(group_id, groups.get(group_id), version) for group_id in request.groups]
-    )
+    described = [_described(group_id, groups.get(group_id), version) for group_id in request.groups]
+    if request.include_authorized_operations:
+        for group in described:
+            if group.error_code == ErrorCode.NONE:
+                group.authorized_operations = EVERYTHING
+    return DescribeGroupsResponse(groups=described)
 
 
 def _described(group_id: str, group: Group | None, version: int) -> DescribedGroup:

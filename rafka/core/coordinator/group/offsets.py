@@ -52,12 +52,13 @@ class Offsets:
         return self.of.get(group_id, {}).get(place)
 
 
-def refusal_of_commit(group: Group | None, request: OffsetCommitRequest) -> ErrorCode:
+def refusal_of_commit(group: Group | None, request: OffsetCommitRequest, version: int) -> ErrorCode:
     """Say whether the sender may commit: group and generation as they are now, or no membership at all."""
     generation, member_id = request.generation_id_or_member_epoch, request.member_id
     if group is None:
         # A consumer that assigns itself may create the group; a member of no group may not.
-        return ErrorCode.NONE if generation < 0 else ErrorCode.ILLEGAL_GENERATION
+        unknown = ErrorCode.GROUP_ID_NOT_FOUND if version >= 9 else ErrorCode.ILLEGAL_GENERATION
+        return ErrorCode.NONE if generation < 0 else unknown
     if generation < 0 and group.state is State.EMPTY:
         return ErrorCode.NONE
     if generation < 0 and member_id == "" and request.group_instance_id is None:

@@ -151,7 +151,7 @@ class GroupShard:
 
     def _on_commit(self, request: OffsetCommitRequest, version: int, turn: Turn) -> object:
         group = self.groups.get(request.group_id)
-        refusal = refusal_of_commit(group, request)
+        refusal = refusal_of_commit(group, request, version)
         if refusal is ErrorCode.NONE and group is not None and request.member_id in group.members:
             member = group.members[request.member_id]
             if member.joining is None:  # a commit is as good as a heartbeat

@@ -106,7 +106,9 @@ def unavailable(request: object, version: int, code: ErrorCode) -> Message:
         case SyncGroupRequest():
             return sync_refused(code)
         case HeartbeatRequest():
-            return HeartbeatResponse(error_code=code)
+            # A member of a group that is being loaded is not to be worried: it may well be one still.
+            is_loading = code is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+            return HeartbeatResponse(error_code=ErrorCode.NONE if is_loading else code)
         case LeaveGroupRequest():
             return LeaveGroupResponse(error_code=code)
         case OffsetCommitRequest():

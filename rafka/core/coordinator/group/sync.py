@@ -66,10 +66,11 @@ def on_leave(
     rounds: Rounds, group: Group | None, request: LeaveGroupRequest, version: int, turn: Turn
 ) -> LeaveGroupResponse:
     """Remove members; up to version 2 there is one, and its error is the whole answer's."""
-    if group is None:
+    if group is None and version < 3:
         return LeaveGroupResponse(error_code=ErrorCode.UNKNOWN_MEMBER_ID)
-    group.is_restored = False
-    if version < 3:
+    if group is not None:
+        group.is_restored = False
+    if group is not None and version < 3:
         return LeaveGroupResponse(
             error_code=_leave(rounds, group, MemberIdentity(member_id=request.member_id), turn)
         )
@@ -85,7 +86,9 @@ def on_leave(
     )
 
 
-def _leave(rounds: Rounds, group: Group, identity: MemberIdentity, turn: Turn) -> ErrorCode:
+def _leave(rounds: Rounds, group: Group | None, identity: MemberIdentity, turn: Turn) -> ErrorCode:
+    if group is None:
+        return ErrorCode.UNKNOWN_MEMBER_ID
     member_id, instance_id = identity.member_id, identity.group_instance_id
     if member_id == "" and instance_id is not None:
         # An administrator removes a static member by its instance id alone.

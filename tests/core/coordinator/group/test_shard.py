@@ -218,7 +218,8 @@ def test_a_commit_is_visible_only_once_its_record_is_applied():
 
 def test_who_may_commit():
     world = World()
-    assert world.commit(1, generation=3) == ErrorCode.ILLEGAL_GENERATION
+    assert world.commit(1, generation=3, version=8) == ErrorCode.ILLEGAL_GENERATION
+    assert world.commit(1, generation=3, version=9) == ErrorCode.GROUP_ID_NOT_FOUND  # KIP-848
     assert world.commit(1) == 0
     first, _, lead, _ = pair(world)
     assert world.commit(1) == ErrorCode.UNKNOWN_MEMBER_ID
@@ -330,6 +331,15 @@ def test_groups_are_listed_by_state_and_type_and_described():
     ]
     assert (absent.group_state, absent.error_code) == ("Dead", ErrorCode.GROUP_ID_NOT_FOUND)
     assert found.members[0].member_metadata == SUBSCRIPTION
+    assert found.authorized_operations == -(1 << 31)  # nobody asked
+    body = DescribeGroupsRequest(groups=["g"], include_authorized_operations=True)
+    assert world.ask(body, 6).groups[0].authorized_operations == 0b1101_0100_1000
+
+
+def test_leaving_a_group_that_is_not_is_each_members_error():
+    world = World()
+    left = world.leave("m", "i")
+    assert (left.error_code, [m.error_code for m in left.members]) == (0, [ErrorCode.UNKNOWN_MEMBER_ID])
 
 
 def test_a_generation_that_could_not_be_written_is_refused_and_begun_again():
