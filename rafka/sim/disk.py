@@ -6,6 +6,7 @@ subset. A failed sync forgets what it was to make durable without a later sync c
 """
 
 import errno
+from collections.abc import Callable
 from random import Random
 
 from rafka.core.effects import (
@@ -21,33 +22,82 @@ from rafka.core.effects import (
     Write,
 )
 from rafka.core.events import DiskEvent, Done, Entry, Failed, Listed, Loaded, Synced, Written
-from rafka.core.types import File
 
 SECTOR_BYTES = 512
+PAGE_BYTES = 4096
+
+OPS = {
+    Write: "write",
+    Sync: "sync",
+    Read: "read",
+    Truncate: "truncate",
+    Rename: "rename",
+    Unlink: "unlink",
+    MakeDir: "makedir",
+    SyncDir: "syncdir",
+    List: "list",
+}
 
 
-class _Inode:
-    """What a name stands for. unsynced: (position, bytes) of writes, (length, None) of truncations."""
+class Inode:
+    """What a name stands for. unsynced: (position, bytes) of writes, (length, None) of truncations.
+
+    bad: sectors that cannot be read until they are written again.
+    """
+
+    __slots__ = ("bad", "data", "modified_ms", "synced", "unsynced")
 
     def __init__(self) -> None:
         self.data = bytearray()
-        self.synced = b""
+        self.synced = bytearray()
         self.unsynced: list[tuple[int, bytes | None]] = []
+        self.bad: set[int] = set()
+        self.modified_ms = 0
 
     def apply(self, position: int, data: bytes | None) -> None:
+        """Write, or cut, in the cache."""
         _apply(self.data, position, data)
         self.unsynced.append((position, data))
+        if self.bad:
+            end = position if data is None else position + len(data)
+            self.bad -= set(range(position // SECTOR_BYTES, -(-end // SECTOR_BYTES)))
+
+    def is_bad(self, position: int, length: int) -> bool:
+        """Say whether these bytes cannot be read."""
+        if not self.bad:
+            return False
+        return any(
+            position < (bad + 1) * SECTOR_BYTES and bad * SECTOR_BYTES < position + length for bad in self.bad
+        )
+
+    def flip(self, position: int, bit: int) -> None:
+        """Let a bit rot, in the cache and on the medium."""
+        for content in (self.data, self.synced):
+            if position < len(content):
+                content[position] ^= 1 << bit
+        self.unsynced = [(at, _flipped(data, position - at, bit)) for at, data in self.unsynced]
 
 
 class Disk:
     """Performs every DiskEffect at once. `failures`: (op, nth from now) -> errno, each used once."""
 
     def __init__(self) -> None:
-        self.files: dict[str, _Inode | None] = {"": None}
+        self.files: dict[str, Inode | None] = {"": None}
         """Names to files; a directory is None."""
-        self._durable: dict[str, _Inode | None] = {"": None}
+        self._durable: dict[str, Inode | None] = {"": None}
         self.failures: dict[tuple[str, int], int] = {}
         self._counts: dict[str, int] = {}
+        self._performers: dict[type, Callable[..., DiskEvent]] = {
+            Write: self._write,
+            Sync: self._sync,
+            Read: self._read,
+            Truncate: self._truncate,
+            Rename: self._rename,
+            Unlink: self._unlink,
+            MakeDir: self._make_dir,
+            SyncDir: self._sync_dir,
+            List: self._list_dir,
+        }
 
     def fail(self, op: str, error: int, after: int = 0) -> None:
         """Let the operation `op` ("write", "sync", ...) fail once, `after` more of them."""
@@ -55,90 +105,119 @@ class Disk:
 
     def perform(self, effect: DiskEffect) -> DiskEvent:
         """Perform one effect and answer it."""
-        op = type(effect).__name__.lower()
+        kind = type(effect)
+        op = OPS[kind]
         count = self._counts[op] = self._counts.get(op, -1) + 1
-        error = self.failures.pop((op, count), None)
+        if self.failures:
+            error = self.failures.pop((op, count), None)
+            if error is not None:
+                return self.fail_now(effect, error, 0.5)
         try:
-            if error is None:
-                return self._perform(effect)
-            self._break(effect)
-            return Failed(effect.file, effect.token, op, error, "injected")
+            return self._performers[kind](effect)
         except OSError as broken:
             number = broken.errno or errno.EIO
             return Failed(effect.file, effect.token, op, number, str(broken.strerror))
 
-    def crash(self, rng: Random) -> None:
-        """Lose power: only what was synced is sure to be there afterwards."""
+    def fail_now(self, effect: DiskEffect, error: int, share: float) -> Failed:
+        """Let one effect fail, with the harm that comes with it: a part of a write is in, a sync forgets its pages."""
+        if isinstance(effect, Write) and effect.file in self.files:
+            data = b"".join(effect.buffers)
+            self.inode(effect.file).apply(effect.position, data[: int(share * len(data))])
+        if isinstance(effect, Sync) and effect.file in self.files:
+            self.inode(effect.file).unsynced = []
+        return Failed(effect.file, effect.token, OPS[type(effect)], error, "injected")
+
+    def crash(self, rng: Random, mode: str = "any", *, names: bool = True) -> None:
+        """Lose power: only what was synced is sure to be there afterwards.
+
+        mode: "any": of each file all, none or a part; "nothing" is lost; or one of faults.KINDS' `loss`.
+        names: whether unsynced changes of names may be undone.
+        """
         for name in sorted({*self.files, *self._durable}):
-            if self.files.get(name, self) is not self._durable.get(name, self) and rng.random() < 0.5:
+            if self.files.get(name, self) is not self._durable.get(name, self) and (
+                not names or rng.random() < 0.5
+            ):
                 self._copy_name(name)
         self.files = {n: i for n, i in self._durable.items() if _parent(n) in self._durable}
         self._durable = dict(self.files)
         for name in sorted(self.files):
             inode = self.files[name]
             if inode is not None:
-                inode.data = _torn(inode, rng)
-                inode.synced, inode.unsynced = bytes(inode.data), []
+                inode.data = _survivor(inode, rng, mode)
+                inode.synced, inode.unsynced = bytearray(inode.data), []
 
-    def _perform(self, effect: DiskEffect) -> DiskEvent:
-        match effect:
-            case Write():
-                self._write(effect)
-                return Written(effect.file, effect.token)
-            case Sync():
-                inode = self._inode(effect.file)
-                for change in inode.unsynced:
-                    inode.synced = _applied(inode.synced, *change)
-                inode.unsynced = []
-                return Synced(effect.file, effect.token)
-            case Read():
-                data = self._inode(effect.file).data
-                end = effect.position + effect.length
-                return Loaded(effect.file, effect.token, bytes(data[effect.position : end]))
-            case List():
-                return Listed(effect.file, effect.token, self._list(effect.file))
-            case Truncate():
-                self._inode(effect.file).apply(effect.length, None)
-            case _:
-                self._change_names(effect)
+    def durable(self, name: str) -> bytearray | None:
+        """Return what of a file would survive whatever happens; None if not even its name would."""
+        inode = self._durable.get(name)
+        return None if inode is None else inode.synced
+
+    def inode(self, name: str) -> Inode:
+        """Return a file. Raises FileNotFoundError."""
+        inode = self.files.get(name)
+        if inode is None:
+            raise FileNotFoundError(errno.ENOENT, "not there")
+        return inode
+
+    # ---- effects -------------------------------------------------------------------------------------
+
+    def _sync(self, effect: Sync) -> DiskEvent:
+        inode = self.inode(effect.file)
+        for change in inode.unsynced:
+            _apply(inode.synced, *change)
+        inode.unsynced = []
+        return Synced(effect.file, effect.token)
+
+    def _read(self, effect: Read) -> DiskEvent:
+        inode = self.inode(effect.file)
+        if inode.is_bad(effect.position, effect.length):
+            raise OSError(errno.EIO, "a bad sector")
+        end = effect.position + effect.length
+        return Loaded(effect.file, effect.token, bytes(inode.data[effect.position : end]))
+
+    def _list_dir(self, effect: List) -> DiskEvent:
+        return Listed(effect.file, effect.token, self._list(effect.file))
+
+    def _truncate(self, effect: Truncate) -> DiskEvent:
+        self.inode(effect.file).apply(effect.length, None)
         return Done(effect.file, effect.token)
 
-    def _write(self, effect: Write) -> None:
-        if effect.file not in self.files:
+    def _write(self, effect: Write) -> DiskEvent:
+        inode = self.files.get(effect.file)
+        if inode is None:
+            if effect.file in self.files:
+                raise IsADirectoryError(errno.EISDIR, "a directory")
             self._need_dir(_parent(effect.file))
-            self.files[effect.file] = _Inode()
-        self._inode(effect.file).apply(effect.position, b"".join(effect.buffers))
+            inode = self.files[effect.file] = Inode()
+        buffers = effect.buffers
+        inode.apply(effect.position, bytes(buffers[0]) if len(buffers) == 1 else b"".join(buffers))
+        return Written(effect.file, effect.token)
 
-    def _change_names(self, effect: Rename | Unlink | MakeDir | SyncDir) -> None:
-        match effect:
-            case Rename():
-                if effect.file not in self.files:
-                    raise FileNotFoundError(errno.ENOENT, "not there")
-                self._need_dir(_parent(effect.to))
-                for name in sorted(
-                    n for n in self.files if n == effect.file or n.startswith(effect.file + "/")
-                ):
-                    self.files[effect.to + name[len(effect.file) :]] = self.files.pop(name)
-            case Unlink():
-                if any(_parent(name) == effect.file for name in self.files if name):
-                    raise OSError(errno.ENOTEMPTY, "not empty")
-                self.files.pop(effect.file, None)
-            case MakeDir():
-                self._need_dir(_parent(effect.file))
-                self.files.setdefault(effect.file, None)
-            case SyncDir():
-                self._need_dir(effect.file)
-                for name in sorted({*self.files, *self._durable}):
-                    if name and _parent(name) == effect.file:
-                        self._copy_name(name)
+    def _rename(self, effect: Rename) -> DiskEvent:
+        if effect.file not in self.files:
+            raise FileNotFoundError(errno.ENOENT, "not there")
+        self._need_dir(_parent(effect.to))
+        moved = sorted(n for n in self.files if n == effect.file or n.startswith(effect.file + "/"))
+        for name in moved:
+            self.files[effect.to + name[len(effect.file) :]] = self.files.pop(name)
+        return Done(effect.file, effect.token)
 
-    def _break(self, effect: DiskEffect) -> None:
-        """Do the harm that comes with a failure: half a write, or a sync that forgets its pages."""
-        if isinstance(effect, Write) and effect.file in self.files:
-            data = b"".join(effect.buffers)
-            self._inode(effect.file).apply(effect.position, data[: len(data) // 2])
-        if isinstance(effect, Sync):
-            self._inode(effect.file).unsynced = []
+    def _unlink(self, effect: Unlink) -> DiskEvent:
+        if any(_parent(name) == effect.file for name in self.files if name):
+            raise OSError(errno.ENOTEMPTY, "not empty")
+        self.files.pop(effect.file, None)
+        return Done(effect.file, effect.token)
+
+    def _make_dir(self, effect: MakeDir) -> DiskEvent:
+        self._need_dir(_parent(effect.file))
+        self.files.setdefault(effect.file, None)
+        return Done(effect.file, effect.token)
+
+    def _sync_dir(self, effect: SyncDir) -> DiskEvent:
+        self._need_dir(effect.file)
+        for name in sorted({*self.files, *self._durable}):
+            if name and _parent(name) == effect.file:
+                self._copy_name(name)
+        return Done(effect.file, effect.token)
 
     def _list(self, directory: str) -> list[Entry]:
         self._need_dir(directory)
@@ -148,13 +227,12 @@ class Disk:
     def _entry(self, name: str) -> Entry:
         inode = self.files[name]
         size = 0 if inode is None else len(inode.data)
-        return Entry(name.rpartition("/")[2], size, is_dir=inode is None, modified_ms=0)
-
-    def _inode(self, name: File) -> _Inode:
-        inode = self.files.get(name)
-        if inode is None:
-            raise FileNotFoundError(errno.ENOENT, "not there")
-        return inode
+        return Entry(
+            name.rpartition("/")[2],
+            size,
+            is_dir=inode is None,
+            modified_ms=0 if inode is None else inode.modified_ms,
+        )
 
     def _need_dir(self, name: str) -> None:
         if self.files.get(name, self) is not None:
@@ -181,24 +259,46 @@ def _apply(content: bytearray, position: int, data: bytes | None) -> None:
         content[position:length] = data
 
 
-def _applied(content: bytes, position: int, data: bytes | None) -> bytes:
-    changed = bytearray(content)
-    _apply(changed, position, data)
+def _flipped(data: bytes | None, position: int, bit: int) -> bytes | None:
+    if data is None or not 0 <= position < len(data):
+        return data
+    changed = bytearray(data)
+    changed[position] ^= 1 << bit
     return bytes(changed)
 
 
-def _torn(inode: _Inode, rng: Random) -> bytearray:
+def _survivor(inode: Inode, rng: Random, mode: str) -> bytearray:
+    """Return what a power loss leaves of a file."""
+    if not inode.unsynced:
+        return inode.data if inode.data == inode.synced else bytearray(inode.synced)
     content = bytearray(inode.synced)
-    mood = rng.choice(("keep", "lose", "mix"))
-    for position, data in inode.unsynced:
-        if data is None:
-            if rng.random() < 0.5:
-                _apply(content, position, None)
-            continue
-        at = 0
-        while at < len(data):  # up to the next sector boundary of the file
-            end = min(len(data), at + SECTOR_BYTES - (position + at) % SECTOR_BYTES)
-            if mood == "keep" or (mood == "mix" and rng.random() < 0.5):
-                _apply(content, position + at, data[at:end])
-            at = end
+    changes = inode.unsynced
+    if mode == "any":
+        mode = rng.choice(("nothing", "everything", "sectors"))
+    elif mode == "files":
+        mode = rng.choice(("nothing", "everything"))
+    elif mode == "suffix":
+        changes = changes[: int(rng.random() * (len(changes) + 1))]
+    piece = PAGE_BYTES if mode == "pages" else SECTOR_BYTES
+    if mode == "everything":
+        return content
+    for position, data in changes:
+        if mode in ("nothing", "suffix"):
+            _apply(content, position, data)
+        elif data is not None:
+            _apply_some(content, position, data, rng, piece, torn=mode == "torn")
+        elif rng.random() < 0.5:
+            _apply(content, position, None)
     return content
+
+
+def _apply_some(content: bytearray, start: int, data: bytes, rng: Random, piece: int, *, torn: bool) -> None:
+    """Let some of the pieces of a write be there; torn: and some of those only in part."""
+    at = 0
+    while at < len(data):  # up to the next boundary of the file
+        end = min(len(data), at + piece - (start + at) % piece)
+        if rng.random() < 0.5:
+            kept = at + int(rng.random() * (end - at)) if torn and rng.random() < 0.5 else end
+            if kept > at:
+                _apply(content, start + at, data[at:kept])
+        at = end

@@ -1,38 +1,29 @@
 """One life of a broker's process: turns of its machine, from boot to crash or Stop, over virtual disk and network.
 
 A turn takes time; what happens meanwhile is handled together in the next. Deadlines are met late, never early.
-The clock's zero means nothing, so every life has another; the wall clock may jump between two lives.
+The clock's zero means nothing, so every life has another; the wall clock may jump between two lives, drift and step.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
-from rafka.core.effects import (
-    Close,
-    DiskEffect,
-    Effect,
-    Fill,
-    Listen,
-    Note,
-    Pause,
-    Reply,
-    Resume,
-    Send,
-    Stop,
-)
+from rafka.core.effects import Close, DiskEffect, Effect, Fill, Listen, Note, Pause, Reply, Resume, Send, Stop
 from rafka.core.events import Connected, Disconnected, Event, Listening, Terminated
 from rafka.core.machine import Entropy, Machine
 from rafka.core.shape import value
 from rafka.core.types import ConnId, MonoNs, Now, WallMs
 from rafka.sim.chance import Chance
-from rafka.sim.disk import Disk
-from rafka.sim.network import Network, Peer, Wire
-from rafka.sim.storage import Clock, Storage
-from rafka.sim.trace import Trace
+from rafka.sim.disk import OPS, Disk
+from rafka.sim.network import Lines, Network, Peer, Wire
+from rafka.sim.storage import Clock, DiskFaults, Storage
+from rafka.sim.trace import ANSWERED, CONNECTED, ENDED, NOTED, PERFORMED, TURN, Trace
 
 MS = 1_000_000
 STOP_GRACE_NS = 1_000 * MS
 WALL_MS = 1_700_000_000_000
+DRIFT = 0.1
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
 
 
 class Checked(Machine, Protocol):
@@ -55,56 +46,89 @@ class Weather:
     turn_ns: int
 
 
+class Host(Clock, Protocol):
+    """The world that a process lives in."""
+
+    disk: Disk
+    trace: Trace
+    weather: Weather
+    lines: Lines
+    disk_faults: DiskFaults
+    watch: "Watch"
+    handed: int
+    """Events given to the machine, in all lives."""
+
+
+class Watch:
+    """What looks at each effect before it is performed; this one does nothing."""
+
+    def before(self, effect: Effect) -> bool:
+        """Say whether the process dies here."""
+        del effect
+        return False
+
+
 class Life:
     """A process. It ends by `kill`, or by itself after the machine asked to Stop: then `exit_code` is set."""
 
-    def __init__(
-        self, boot: Boot, clock: Clock, disk: Disk, chance: Chance, weather: Weather, trace: Trace
-    ) -> None:
+    def __init__(self, boot: Boot, host: Host, chance: Chance) -> None:
         self.is_alive = True
         self.port = 0
         """What it listens on; 0: it does not."""
         self.exit_code: int | None = None
         self.turns = 0
-        self._clock = clock
-        self._trace = trace
-        self._chance = chance.fork("turns")
-        self._weather = weather
-        self._mono_at_0 = self._chance.below(1 << 60)
-        self._wall_at_0 = WALL_MS + self._chance.below(4000)
-        self.storage = Storage(disk, self, chance.fork("disk"), weather.disk_ns, self._report)
-        self.network = Network(disk, self, chance.fork("net"), weather.net_ns, self._report, self._ended)
+        self.notes: list[Note] = []
+        """Warnings and errors."""
+        self.stalled_until = 0
+        """No turn before this time: the process is paused."""
+        self.turn_factor = 1
+        """How many times longer turns take."""
+        self.wall_rate = 1.0
+        self.started_ns = host.time_ns
+        self._host = host
+        self._trace = host.trace
+        turns = chance.fork("turns")
+        self._around = turns.around
+        self._mono_at_0 = turns.below(1 << 60)
+        self._wall_at_start = WALL_MS + host.time_ns // MS + turns.below(4000)
+        weather = host.weather
+        self.storage = Storage(
+            host.disk, host, chance.fork("disk"), weather.disk_ns, self._answered, host.disk_faults
+        )
+        self.network = Network(
+            host.disk,
+            host,
+            chance.fork("net"),
+            weather.net_ns,
+            self._report,
+            self._ended,
+            host.trace,
+            host.lines,
+        )
         self._inbox: list[Event] = []
         self._turn_at: int | None = None
         self._busy_until = 0
         self._stop: Stop | None = None
-        self._machine = boot(chance.fork("entropy"), self.now)
-        self._turn_by(self.time_ns)
-
-    # ---- a clock that dies with it -------------------------------------------------------------------
-
-    @property
-    def time_ns(self) -> int:
-        """Virtual time."""
-        return self._clock.time_ns
-
-    def at(self, time_ns: int, action: Callable[[], None]) -> None:
-        """Run `action` then, if still alive."""
-        self._clock.at(time_ns, lambda: action() if self.is_alive else None)
+        self._performers = self._table()
+        self.machine = boot(chance.fork("entropy"), self.now)
+        self._turn_by(host.time_ns)
 
     @property
     def now(self) -> Now:
         """What the machine is told of the time."""
-        time_ns = self.time_ns
-        return Now(MonoNs(self._mono_at_0 + time_ns), WallMs(self._wall_at_0 + time_ns // MS))
+        time_ns = self._host.time_ns
+        wall = self._wall_at_start + int((time_ns - self.started_ns) * self.wall_rate) // MS
+        return Now(MonoNs(self._mono_at_0 + time_ns), WallMs(wall))
 
     # ---- what happens to it --------------------------------------------------------------------------
 
-    def accept(self, conn: ConnId, peer: Peer) -> Wire:
-        """Let a client connect."""
+    def accept(self, conn: ConnId, peer: Peer) -> Wire | None:
+        """Let a client connect; None: it is refused."""
         assert self.port
-        wire = self.network.wires[conn] = Wire(conn, peer, self.network)
-        self._report(Connected(conn, f"127.0.0.1:{50_000 + conn}", "127.0.0.1", self.port))
+        wire = self.network.accept(conn, peer)
+        if wire is not None:
+            self._trace.note(self._host.time_ns, CONNECTED, conn)
+            self._report(Connected(conn, f"127.0.0.1:{50_000 + conn}", "127.0.0.1", self.port))
         return wire
 
     def terminate(self) -> None:
@@ -114,15 +138,31 @@ class Life:
     def kill(self) -> None:
         """End it here and now (SIGKILL, or the power is gone)."""
         self.is_alive = False
+        self.port = 0
+        self.storage.kill()
         for wire in list(self.network.wires.values()):
             wire.end("the broker is gone")
 
+    def stall(self, duration_ns: int) -> None:
+        """Pause the process."""
+        self.stalled_until = max(self.stalled_until, self._host.time_ns + duration_ns)
+
+    def step_wall(self, step_ms: int) -> None:
+        """Set the wall clock forwards or back."""
+        self._wall_at_start += step_ms
+
     def _report(self, event: Event) -> None:
         self._inbox.append(event)
-        self._turn_by(self.time_ns)
+        if self._turn_at is None or self._turn_at > self._host.time_ns:
+            self._turn_by(self._host.time_ns)
+
+    def _answered(self, event: Any) -> None:
+        self._trace.note(self._host.time_ns, ANSWERED, event.token)
+        self._report(event)
 
     def _ended(self, wire: Wire, reason: str) -> None:
         del self.network.wires[wire.conn]
+        self._trace.note(self._host.time_ns, ENDED, wire.conn)
         if self.is_alive:
             self._report(Disconnected(wire.conn, reason))
 
@@ -130,77 +170,124 @@ class Life:
 
     def _turn_by(self, time_ns: int) -> None:
         """Take a turn at this time, or as soon as the one under way is over."""
-        at = max(time_ns, self._busy_until, self.time_ns)
+        at = max(time_ns, self._busy_until, self.stalled_until, self._host.time_ns)
         if self._turn_at is None or at < self._turn_at:
             self._turn_at = at
-            self.at(at, lambda: self._turn() if self._turn_at == at else None)
+            self._host.at(at, self._turn, at)
 
-    def _turn(self) -> None:
+    def _turn(self, at: int) -> None:
+        host = self._host
+        if self._turn_at != at or not self.is_alive or self._stop is not None:
+            return
         self._turn_at = None
-        if self._stop is not None:
+        if at < self.stalled_until:
+            self._turn_by(at)
             return
         self.turns += 1
-        machine, now = self._machine, self.now
+        machine, now = self.machine, self.now
         events, self._inbox = self._inbox, []
+        host.handed += len(events)
+        self._trace.note(at, TURN, len(events))
+        handle = machine.handle
         for event in events:
-            self._trace.note(self.time_ns, event)
-            machine.handle(event, now)
+            handle(event, now)
         machine.tick(now)
-        self._busy_until = self.time_ns + 1 + self._chance.around(self._weather.turn_ns)
+        self._busy_until = at + 1 + self._around(host.weather.turn_ns) * self.turn_factor
+        before, performers = host.watch.before, self._performers
         for effect in machine.drain():
-            self._trace.note(self.time_ns, effect)
-            self._perform(effect)
+            if before(effect):
+                return  # it died between two effects
+            performers[type(effect)](effect)
         machine.check()
-        for wire in list(self.network.wires.values()):
-            wire.turned()
+        turned = self.network.turned
+        if turned:
+            self.network.turned = {}
+            for wire in turned.values():
+                wire.turned()
         due = machine.deadline()
         if self._inbox:
             self._turn_by(self._busy_until)
         elif due is not None:
-            self._turn_by(due - self._mono_at_0 + self._chance.around(self._weather.turn_ns))
+            self._turn_by(due - self._mono_at_0 + self._around(host.weather.turn_ns))
 
-    def _perform(self, effect: Effect) -> None:
-        match effect:
-            case Send() | Fill() | Pause() | Resume() | Close():
-                wire = self.network.wires.get(effect.conn)
-                if wire is not None:
-                    _perform_on(wire, effect)
-            case Listen():
-                self.port = effect.port or 9092
-                self._report(Listening(effect.token, effect.host, self.port))
-            case Stop():
-                self._stop = effect
-                self.port = 0
-                self._leave(self.time_ns + STOP_GRACE_NS)
-            case Note():
-                pass  # it is in the trace
-            case Reply():
-                raise AssertionError("a Reply is the session's to take")
-            case _:
-                disk_effect: DiskEffect = effect
-                self.storage.submit(disk_effect)
+    # ---- effects -------------------------------------------------------------------------------------
+
+    def _table(self) -> dict[type, Callable[[Any], None]]:
+        return {
+            **dict.fromkeys(OPS, self._on_disk),
+            Send: self._send,
+            Fill: self._fill,
+            Pause: self._pause,
+            Resume: self._resume,
+            Close: self._close,
+            Listen: self._listen,
+            Stop: self._begin_stop,
+            Note: self._note,
+            Reply: _refuse,
+        }
+
+    def _on_disk(self, effect: DiskEffect) -> None:
+        self._trace.note(self._host.time_ns, PERFORMED, effect.token)
+        if self._trace.keeps:
+            self._trace.tell("disk", f"{type(effect).__name__} {effect.file}")
+        self.storage.submit(effect)
+
+    def _send(self, effect: Send) -> None:
+        wire = self.network.wires.get(effect.conn)
+        if wire is not None:
+            wire.push(effect.pieces)
+
+    def _fill(self, effect: Fill) -> None:
+        wire = self.network.wires.get(effect.conn)
+        if wire is not None:
+            wire.fill(effect.buffer)
+            self.network.turned[effect.conn] = wire
+
+    def _pause(self, effect: Pause) -> None:
+        wire = self.network.wires.get(effect.conn)
+        if wire is not None:
+            wire.is_paused = True
+
+    def _resume(self, effect: Resume) -> None:
+        wire = self.network.wires.get(effect.conn)
+        if wire is not None:
+            wire.resume()
+
+    def _close(self, effect: Close) -> None:
+        wire = self.network.wires.get(effect.conn)
+        if wire is not None:
+            wire.close(effect.reason)
+
+    def _listen(self, effect: Listen) -> None:
+        self.port = effect.port or 9092
+        self._report(Listening(effect.token, effect.host, self.port))
+
+    def _note(self, effect: Note) -> None:
+        if effect.level != "debug":
+            self._trace.note(self._host.time_ns, NOTED, len(effect.name))
+            if self._trace.keeps:
+                self._trace.tell("broker", f"{effect.level}: {effect.name} {effect.fields}")
+        if effect.level in ("warning", "error"):
+            self.notes.append(effect)
+
+    def _begin_stop(self, effect: Stop) -> None:
+        self._stop = effect
+        self.port = 0
+        self._leave(self._host.time_ns + STOP_GRACE_NS)
 
     def _leave(self, grace_until: int) -> None:
         """Exit once the disk is done and the connections are flushed, or the grace is over."""
+        if not self.is_alive:
+            return
         assert self._stop is not None
         for wire in list(self.network.wires.values()):
             wire.close("the broker stops")
-        if self.storage.pending or (self.network.wires and self.time_ns < grace_until):
-            self.at(self.time_ns + MS, lambda: self._leave(grace_until))
+        if self.storage.pending or (self.network.wires and self._host.time_ns < grace_until):
+            self._host.at(self._host.time_ns + MS, self._leave, grace_until)
             return
         self.exit_code = self._stop.code
         self.kill()
 
 
-def _perform_on(wire: Wire, effect: Send | Fill | Pause | Resume | Close) -> None:
-    match effect:
-        case Send():
-            wire.push(effect.pieces)
-        case Fill():
-            wire.fill(effect.buffer)
-        case Pause():
-            wire.is_paused = True
-        case Resume():
-            wire.resume()
-        case Close():
-            wire.close(effect.reason)
+def _refuse(effect: Reply) -> None:
+    raise AssertionError(f"a Reply is the session's to take: {effect!r}")

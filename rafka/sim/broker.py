@@ -1,0 +1,103 @@
+"""The real broker, as a world boots it: settings, node, sessions; whatever `rafka run` runs, but for the driver."""
+
+from collections.abc import Mapping
+from copy import copy
+
+from rafka.core.config.settings import Settings
+from rafka.core.effects import Effect, Write
+from rafka.core.events import Done, Event, Failed, Synced, Written
+from rafka.core.log.log import Log
+from rafka.core.machine import Entropy
+from rafka.core.node.node import Identity, Node
+from rafka.core.node.startup import Stage
+from rafka.core.types import Now, Uuid
+from rafka.net.compression import Compression
+from rafka.net.kafka import fetch, produce
+from rafka.net.kafka.session import Protocol
+from rafka.net.server import Limits, Server
+from rafka.sim.life import Boot
+
+PRODUCE = 0
+FETCH = 1
+IDENTITY = Identity(1, "c2ltdWxhdGVkLWNsdXN0ZXI", Uuid(b"simulated-disk-1"), "/sim")
+LOG_EVENTS = frozenset((Written, Synced, Done, Failed))
+METADATA = "__cluster_metadata-0"
+
+
+class Broker(Server):
+    """A server that asserts, after each turn, the invariants of all that the turn has touched."""
+
+    def __init__(self, node: Node, protocol: Protocol, limits: Limits) -> None:
+        super().__init__(node, protocol, limits)
+        self.core = node
+        self._touched: dict[str, None] = {}
+        self._ends: dict[Log, tuple[int, int]] = {}
+        """Log start and durable offset of each log when it was last looked at: neither goes back in one life."""
+
+    def handle(self, event: Event, now: Now) -> None:
+        """Take one event."""
+        if type(event) in LOG_EVENTS:
+            self._touched[event.file] = None  # type: ignore[union-attr]  # those of LOG_EVENTS have one
+        super().handle(event, now)
+
+    def drain(self) -> list[Effect]:
+        """Give up the turn's effects."""
+        effects = super().drain()
+        for effect in effects:
+            if type(effect) is Write:
+                self._touched[effect.file] = None
+        return effects
+
+    def check(self) -> None:
+        """Assert every invariant of the sessions, and of the logs that the turn has touched."""
+        super().check()
+        if not self._touched:
+            return
+        directories = dict.fromkeys(file.partition("/")[0] for file in self._touched)
+        self._touched = {}
+        if self.core.startup.stage in (Stage.OPENING, Stage.RECOVERING):
+            return  # logs that are being opened are not yet what they say
+        for directory in directories:
+            log = self._log_in(directory)
+            if log is not None:
+                self._check(log)
+
+    def _log_in(self, directory: str) -> Log | None:
+        if directory == METADATA:
+            return self.core.control.partition.log
+        topic, _, index = directory.rpartition("-")
+        partition = self.core.partitions.find(topic, int(index)) if index.isdecimal() else None
+        return None if partition is None else partition.log
+
+    def _check(self, log: Log) -> None:
+        log.check()
+        start, durable = self._ends.get(log, (0, 0))
+        assert log.log_start_offset >= start, "the log start does not go back"
+        assert log.durable_offset >= durable or log.is_offline, "what is durable stays so"
+        self._ends[log] = (log.log_start_offset, log.durable_offset)
+
+
+def broker(pairs: Mapping[str, str], beyond: Mapping[str, str] | None = None) -> Boot:
+    """Return what a world boots: a broker with these settings, Kafka's names and their text.
+
+    beyond: settings outside the bounds that operators are held to, such as segments of a few batches.
+    """
+    settings = copy(Settings.from_pairs(pairs))
+    object.__setattr__(settings, "given", {**settings.given, **(beyond or {})})
+
+    def boot(entropy: Entropy, now: Now) -> Broker:
+        del now
+        node = Node(settings, IDENTITY, entropy, Compression())
+        protocol = Protocol(
+            node.served,
+            decoders={PRODUCE: produce.decode_request, FETCH: fetch.decode_request},
+            encoders={PRODUCE: produce.encode_response, FETCH: fetch.encode_response},  # type: ignore[dict-item]
+        )
+        limits = Limits(
+            connections_max=settings.max_connections,
+            frame_bytes_max=settings.socket_request_max_bytes,
+            idle_ms_max=settings.connections_max_idle_ms,
+        )
+        return Broker(node, protocol, limits)
+
+    return boot
