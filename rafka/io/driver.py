@@ -49,6 +49,10 @@ ACCEPT_PAUSE_NS = 100_000_000
 CLOSE_GRACE_NS = 10_000_000_000
 STOP_GRACE_NS = 1_000_000_000
 ACCEPTS_A_TURN = 64
+FILES_MIN, FILES_MAX = 16, 4096
+"""Of all descriptors a quarter is for files, within these bounds; connections never take those."""
+DESCRIPTORS_KEPT = 16
+"""For all else: the ring, listeners, standard streams, directories under a sync."""
 TURN_BYTES_MAX = 4 << 20
 """What all connections together may receive, and send, in one turn (1 ms or so): the others come first in the
 next. So whoever asks for little waits for a few MiB at most, however many ask for much."""
@@ -106,7 +110,8 @@ class Engine:
         self.poller = poller
         self.journal = journal
         self.events: list[Event] = []
-        self.files = Files(data_dir, max(16, min(limit // 4, 4096)))
+        self.files = Files(data_dir, max(FILES_MIN, min(limit // 4, FILES_MAX)))
+        self.connections_max = max(1, limit - self.files.limit - DESCRIPTORS_KEPT)
         self.disk = Disk(self.files, poller, self.events)
         self.connections: dict[int, Connection] = {}
         self.listeners: list[socket.socket] = []
@@ -421,9 +426,14 @@ class Engine:
                     break
                 except OSError as error:
                     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                        self._out_of_descriptors(error, now)
+                        self._turn_away()
+                        self._pause_accepting(os.strerror(error.errno), now)
                         return
                     continue  # the peer gave up before we took it
+                if len(self.connections) >= self.connections_max:
+                    sock.close()
+                    self._pause_accepting(os.strerror(errno.EMFILE), now)
+                    return
                 self._accepted(sock, peer)
 
     def _accepted(self, sock: socket.socket, peer: tuple[str, int]) -> None:
@@ -439,18 +449,19 @@ class Engine:
         self.events.append(Connected(conn.id, f"{peer[0]}:{peer[1]}", local[0], local[1]))
         self.poller.watch(conn)
 
-    def _out_of_descriptors(self, error: OSError, now: int) -> None:
-        """Turn one client away with the reserve descriptor, so that it is not left hanging, and pause."""
-        self._accept_at = now + ACCEPT_PAUSE_NS
+    def _turn_away(self) -> None:
+        """Accept and close one client with the reserve descriptor, so that it is not left hanging."""
         if self._reserve is not None:
             os.close(self._reserve)
             for listener in self._acceptable:
                 with contextlib.suppress(OSError):
                     listener.accept()[0].close()
         self._reserve = _reserve()
+
+    def _pause_accepting(self, why: str, now: int) -> None:
+        self._accept_at = now + ACCEPT_PAUSE_NS
         if not self._is_refusing:  # one line for a whole shortage
-            fields: dict[str, object] = {"error": error.strerror, "open": len(self.connections)}
-            self.journal(Note("warning", "accepting paused", fields))
+            self.journal(Note("warning", "accepting paused", {"error": why, "open": len(self.connections)}))
         self._is_refusing = True
 
     # ---- the end ------------------------------------------------------------------------------------
