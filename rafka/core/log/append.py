@@ -190,6 +190,8 @@ class Appender:
             self.segments.append(segment)
             self._out.alarms.set(self, MonoNs(0))
         segment.modified_ms = wall_ms
+        if segment.begun_ms < 0:
+            segment.begun_ms = wall_ms  # for this process, it was when it was first appended to
         if not self._queue or self._queue[-1].segment is not segment:
             self._queue.append(_Chunk(segment, segment.size_bytes))
         return self._queue[-1]

@@ -4,6 +4,7 @@ Both are Kafka's checkpoint format, lines that end in LF: a version (0), the num
 a line, its fields separated by a space:
 
     log-start-offset-checkpoint    topic, partition, offset
+    cleaner-offset-checkpoint      topic, partition, offset
     leader-epoch-checkpoint        leader epoch, the first offset of that epoch
 
 The log start offset is Kafka's file for a whole data directory with the one entry of this log, kept in the
@@ -19,6 +20,7 @@ from rafka.core.script import Script
 from rafka.core.types import NO_ANSWER, File
 
 LOG_START = "log-start-offset-checkpoint"
+CLEANED_UP_TO = "cleaner-offset-checkpoint"
 EPOCHS = "leader-epoch-checkpoint"
 TEMPORARY = ".tmp"
 """What the names of files in the making end in; one that is found after a crash is worth nothing."""

@@ -10,7 +10,6 @@ Source: Kafka's `UnifiedLog`, `LocalLog`, `LogLoader`; KIP-107 (DeleteRecords).
 """
 
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -18,30 +17,36 @@ from rafka.core.config import LogConfig
 from rafka.core.effects import Rename, Sync, SyncDir, Truncate, Unlink
 from rafka.core.errors import CorruptRecord, ErrorCode, StorageError
 from rafka.core.events import Entry, Failed
-from rafka.core.log.checkpoint import LOG_START, TEMPORARY, log_start_in, log_start_text, prepare
+from rafka.core.log.checkpoint import (
+    CLEANED_UP_TO,
+    LOG_START,
+    TEMPORARY,
+    log_start_in,
+    log_start_text,
+    prepare,
+)
 from rafka.core.log.directory import belongs_to, content, discard, ensure, entries_of
-from rafka.core.log.read import Reader
 from rafka.core.log.recovery import keep, scan
+from rafka.core.log.retention import expired
 from rafka.core.log.segment import SUFFIX, Segment, base_offset_of
+from rafka.core.log.swap import finish
+from rafka.core.log.upkeep import Upkeep, names
 from rafka.core.machine import Outbox
 from rafka.core.record.batch import Header
 from rafka.core.script import Script
 from rafka.core.types import NO_ANSWER, File, MonoNs, Now, Uuid
 
 NEVER = 1 << 63
-INDEX, TIME_INDEX, SNAPSHOT = ".index", ".timeindex", ".snapshot"
 
 
-class Log(Reader):
+class Log(Upkeep):
     """The log in `directory` (`orders-0`); identity: topic id and partition. Open it with recover()."""
 
-    __slots__ = ("_attempts", "_checkpointed_start", "_doomed")
+    __slots__ = ("_checkpointed_start",)
 
     def __init__(self, directory: File, out: Outbox, config: LogConfig, identity: tuple[Uuid, int]) -> None:
         super().__init__(directory, out, config, identity)
-        self._attempts = 0
         self._checkpointed_start = 0
-        self._doomed: deque[tuple[int, Segment]] = deque()
 
     # ---- opening -----------------------------------------------------------------------------------
 
@@ -76,7 +81,11 @@ class Log(Reader):
             yield from discard(self.directory, self.identity[0])  # another topic had this name
             return
         yield from self._remove(entry.name for entry in entries if entry.name.endswith(TEMPORARY))
-        start = yield from self._checkpoint_of(entries)
+        if (yield from finish(self.directory, entries)):
+            entries = (yield from entries_of(self.directory)) or []
+        start = yield from self._checkpoint_of(entries, LOG_START)
+        cleaned_up_to = yield from self._checkpoint_of(entries, CLEANED_UP_TO)
+        self.first_dirty_offset = -1 if cleaned_up_to is None else cleaned_up_to
         bases = yield from self._bases(entries, start)
         if not bases and start is None:
             return  # an empty directory is made and synced again: it may not be durable
@@ -90,6 +99,7 @@ class Log(Reader):
             self._forget(start)
         self.log_start_offset = max(self.log_start_offset, start or 0)
         self._opened()
+        self._date(entries)
 
     def _scan(self, bases: Sequence[int]) -> Script[None]:
         for base in bases:
@@ -105,10 +115,10 @@ class Log(Reader):
             if base == bases[-1]:
                 yield from keep(segment, self.directory, cut=broken is not None)
 
-    def _checkpoint_of(self, entries: Sequence[Entry]) -> Script[int | None]:
+    def _checkpoint_of(self, entries: Sequence[Entry], name: str) -> Script[int | None]:
         for entry in entries:
-            if entry.name == LOG_START:
-                file = File(f"{self.directory}/{LOG_START}")
+            if entry.name == name:
+                file = File(f"{self.directory}/{name}")
                 start = log_start_in((yield from content(file, entry.size)))
                 if start is None:
                     self._out.note("warning", "checkpoint ignored", file=file)
@@ -125,6 +135,8 @@ class Log(Reader):
 
     def _take(self, segment: Segment, header: Header) -> None:
         position = self._account(segment, header, header.last_offset)
+        if header.base_offset > self.log_end_offset:
+            self.tail.cut(0)  # compaction has left a gap: an offset in it is in the batch after
         self.tail.add(header.base_offset, position)
         self.epochs.begin(header.leader_epoch, header.base_offset)
         self.producers.update(header, header.base_offset, header.max_timestamp)
@@ -142,6 +154,11 @@ class Log(Reader):
         self._active = self.segments[-1] if self.segments else None
         self._place_end()
         self.epochs.advance(self.log_start_offset)
+
+    def _date(self, entries: Sequence[Entry]) -> None:
+        modified_ms = {entry.name: entry.modified_ms for entry in entries}
+        for segment in self.segments:
+            segment.modified_ms = modified_ms.get(_name(segment.base_offset), -1)
 
     def _place_end(self) -> None:
         """Take all that is in memory for written."""
@@ -178,11 +195,26 @@ class Log(Reader):
         self._drop(now)
         return None
 
+    def retain(self, high_watermark: int, now: Now) -> Script[int]:
+        """Let the segments go that retention does not keep any more; return how many bytes that were.
+
+        When all are over, the log is empty then, and the next append begins a new segment.
+        """
+        count = expired(self.segments, high_watermark, self.log_end_offset, self.config, now.wall)
+        if count == 0 or self.is_offline:
+            return 0
+        size_bytes = sum(segment.size_bytes for segment in self.segments[:count])
+        end = self.end_of(self.segments[count - 1])
+        if count == len(self.segments):
+            assert not self._queue, "below the high watermark everything is written"
+            self._active = None
+        refused = yield from self.delete_before(end, now)
+        return size_bytes if refused is None else 0
+
     def _raise_start(self, offset: int) -> Script[None]:
         """Write the offset down, then show it. Several may be under way: the file never goes back."""
         file = File(f"{self.directory}/{LOG_START}")
-        self._attempts += 1
-        beside = yield from prepare(file, log_start_text(self.directory, offset), self._attempts)
+        beside = yield from prepare(file, log_start_text(self.directory, offset), self.attempt())
         former = self._checkpointed_start
         if offset <= former:
             ensure((yield Unlink(beside)))
@@ -202,10 +234,9 @@ class Log(Reader):
         count = bisect_right(self.segments, self.log_start_offset, key=_base_offset) - 1
         if self._active is None and self.log_start_offset == self.log_end_offset:
             count = len(self.segments)
-        due = now.mono + self.config.file_delete_delay_ms * 1_000_000
-        for segment in self.segments[:count]:
-            self._doomed.append((due, segment))
         if count > 0:
+            files = (File(f"{self.directory}/{name}") for one in self.segments[:count] for name in names(one))
+            self._doom(list(files), now)
             del self.segments[:count]
             self._synced_offset = max(self._synced_offset, self.log_start_offset)
             self._syncing_offset = max(self._syncing_offset, self.log_start_offset)
@@ -221,6 +252,7 @@ class Log(Reader):
         assert offset >= self.log_start_offset
         assert not self._queue
         assert not self._in_flight
+        yield from self.settled()
         if offset >= self.log_end_offset:
             return None
         place = self.find(offset) or (yield from self.lookup(offset))
@@ -248,7 +280,7 @@ class Log(Reader):
             self._active.cut(position, end)
         self._end_at(end)
         for segment in reversed(gone):
-            yield from self._remove(_names(segment))
+            yield from self._remove(names(segment))
             ensure((yield SyncDir(self.directory)))
         if self._active is not None:
             ensure((yield Truncate(self._active.file, position)))
@@ -257,6 +289,7 @@ class Log(Reader):
 
     def _end_at(self, end: int) -> None:
         self._generation += 1
+        self.first_dirty_offset = min(self.first_dirty_offset, end)
         self.log_end_offset = self.written_offset = end
         self.durable_offset = min(self.durable_offset, end)
         self._synced_offset = min(self._synced_offset, end)
@@ -278,14 +311,6 @@ class Log(Reader):
         self.producers.keep(self.log_end_offset)
 
     # ---- taking away -------------------------------------------------------------------------------
-
-    def maintain(self, now: Now) -> None:
-        """Remove the files whose file.delete.delay.ms is over; called when the log's alarm falls due."""
-        while self._doomed and self._doomed[0][0] <= now.mono:
-            for name in _names(self._doomed.popleft()[1]):
-                self._out.effects.append(Unlink(File(f"{self.directory}/{name}")))
-        if self._doomed:
-            self._out.alarms.set(self, MonoNs(self._doomed[0][0]))
 
     def destroy(self) -> Script[None]:
         """Remove the log of a deleted topic. Its directory's name is free once the first effect is performed.
@@ -312,8 +337,3 @@ def _base_offset(segment: Segment) -> int:
 
 def _name(base_offset: int, suffix: str = SUFFIX) -> str:
     return f"{base_offset:020d}{suffix}"
-
-
-def _names(segment: Segment) -> list[str]:
-    """Name all files of a segment."""
-    return [_name(segment.base_offset, suffix) for suffix in (SUFFIX, INDEX, TIME_INDEX, SNAPSHOT)]

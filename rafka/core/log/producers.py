@@ -56,6 +56,16 @@ class Producers:
             return None
         return ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
 
+    def is_last(self, header: Header, durable_offset: int) -> bool:
+        """Say whether a batch is the newest durable one of its producer: after a crash only it tells the sequence."""
+        state = self._states.get(header.producer_id)
+        if state is None:
+            return False
+        for _, _, base_offset in reversed(state[1]):
+            if base_offset < durable_offset:
+                return base_offset == header.base_offset
+        return True  # newer ones may yet be lost, and the durable ones are not remembered
+
     def update(self, header: Header, base_offset: int, wall_ms: int) -> None:
         """Note a batch that passed `check` and now has its offset."""
         producer = header.producer_id

@@ -80,6 +80,10 @@ class Reader(Appender):
             length = place.size_bytes
         return [FileSlice(place.file, place.position, length)] if length > 0 else []
 
+    def has(self, place: Place) -> bool:
+        """Say whether a place that was found in an earlier turn still holds."""
+        return place.generation == self._generation
+
     def epoch_end(self, epoch: int) -> tuple[int, int]:
         """Return (the largest epoch <= `epoch`, its end offset); (-1, -1) when unknown. Source: KIP-101."""
         return self.epochs.end(epoch, self.log_end_offset)
@@ -214,6 +218,8 @@ class Reader(Appender):
         return records_of(data, codecs)
 
     def _read(self, segment: Segment, position: int, length: int) -> Script[bytes]:
+        while segment.is_moving:
+            yield Read(segment.file, 0, 1)  # whatever comes of it, it comes after the rename
         generation, file = self._generation, segment.file
         loaded = yield Read(file, position, length)
         is_here = bool(self.segments) and self._segment_of(segment.base_offset) is segment

@@ -3,7 +3,7 @@
 A segment takes no further batch once that would make it larger than segment.bytes, once one of its indexes is full
 (segment.index.bytes), or once it is older than segment.ms. Age is counted by records: from the largest timestamp of
 the segment's first batch to the largest of the batch that is to come; where the first batch has no timestamp, by the
-wall clock since the last append. On a compacted topic max.compaction.lag.ms shortens segment.ms, for only a
+wall clock. On a compacted topic max.compaction.lag.ms shortens segment.ms, for only a
 segment that has ended is compacted.
 
 Whole segments go, oldest first, and none that reaches past the high watermark:
@@ -73,7 +73,7 @@ def latest_ms(segment: Segment, wall_ms: int) -> int:
 def _age_ms(segment: Segment, timestamp: int, wall_ms: int) -> int:
     if segment.first_timestamp >= 0:
         return timestamp - segment.first_timestamp
-    return wall_ms - segment.modified_ms if segment.modified_ms >= 0 else 0
+    return wall_ms - segment.begun_ms if segment.begun_ms >= 0 else 0
 
 
 def _is_full(segment: Segment, config: LogConfig) -> bool:

@@ -31,13 +31,15 @@ class Segment:
 
     max_timestamp: the largest of any batch, -1 when there is none; max_timestamp_offset: the last offset of the
     first batch that has it. first_timestamp: the largest of the first batch, -1 when it has none or there is none.
-    modified_ms: wall-clock ms of the last append, -1 when not known; it stands in where batches have no timestamps.
+    begun_ms, modified_ms: wall-clock ms of its beginning and of the last append, -1 when not known; they stand in
+    where batches have no timestamps.
     is_moving: its file is about to get another name, or is getting it: nobody may begin to read it.
     """
 
     __slots__ = (
         "_indexed_bytes",
         "base_offset",
+        "begun_ms",
         "file",
         "first_timestamp",
         "is_moving",
@@ -58,7 +60,7 @@ class Segment:
         self.max_timestamp = -1
         self.max_timestamp_offset = base_offset
         self.first_timestamp = -1
-        self.modified_ms = -1
+        self.begun_ms = self.modified_ms = -1
         self.is_moving = False
         self.offsets = array("I")
         """The last offset of every indexed batch, less base_offset, …"""

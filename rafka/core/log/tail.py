@@ -33,6 +33,11 @@ class Tail:
         found = index < len(self.offsets) and self.offsets[index] == base_offset
         return self.positions[index] if found else None
 
+    def advance(self, offset: int) -> None:
+        """Forget every batch that begins before `offset`."""
+        index = bisect_left(self.offsets, offset)
+        del self.offsets[:index], self.positions[:index]
+
     def cut(self, offset: int) -> None:
         """Forget every batch that begins at `offset` or after."""
         index = bisect_left(self.offsets, offset)

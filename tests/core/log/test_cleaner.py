@@ -1,0 +1,74 @@
+"""Cleaning a log: what stays, what is chosen, what may come between, and every crash on the way."""
+
+import copy
+
+import pytest
+
+from rafka.core.log.cleaner import Cleaned
+from tests.core.log.keyed import Keyed, holds, last_per_key, small
+
+
+def history(world, rounds=6, keys=4):
+    """Fill some segments: every key again and again, a producer in between, and a tombstone."""
+    for n in range(rounds):
+        for k in range(keys):
+            world.append((b"k%d" % k, b"%d/%d" % (n, k) * 8))
+    world.append((b"k0", None))
+    for n in range(8):
+        world.append((b"end%d" % n, b"x" * 40))
+    world.settle()
+
+
+def test_the_last_value_of_every_key_stays_where_it_was() -> None:
+    world = Keyed()
+    history(world)
+    before = world.read()
+    assert before == world.sent
+    done = world.clean()
+    assert isinstance(done, Cleaned)
+    assert done.bytes_after < done.bytes_before
+    after = world.read()
+    assert len(after) < len(before)
+    holds(after, world.sent)
+    clean = [record for record in after if record[0] < done.end_offset]
+    assert len(clean) == len(last_per_key(clean)), "once for every key"
+    world.crash()
+    assert world.read() == after
+    assert world.log.first_dirty_offset == done.end_offset
+
+
+def snapshot(world):
+    return copy.deepcopy(world.disk)
+
+
+@pytest.mark.parametrize("power", [None, *range(12)])
+def test_a_crash_after_any_effect_leaves_the_log_before_or_after(power) -> None:
+    world = Keyed(small(file_delete_delay_ms=0))
+    history(world, rounds=3, keys=3)
+    before = world.read()
+    disks = [snapshot(world)]
+    running = world.start(world.cleaning())
+    while world.step():
+        disks.append(snapshot(world))
+    assert isinstance(running.result, Cleaned)
+    world.elapse(1)
+    disks.append(snapshot(world))
+    after = world.read()
+    assert after != before
+    outcomes = []
+    for disk in disks:
+        again = Keyed(world.config, copy.deepcopy(disk))
+        again.crash(power)
+        assert not again.log.is_offline, again.notes
+        read = again.read()
+        holds(read, world.sent)
+        outcomes.append(read)
+        assert not [name for name in again.files() if name.endswith((".cleaned", ".swap", ".deleted"))]
+        again.append((b"new", b"value"))
+        again.settle()
+        again.clean()
+        again.crash(power)
+        assert [(key, value) for _, key, value in again.read()][-1] == (b"new", b"value")
+        holds(again.read()[:-1], world.sent)
+    assert outcomes[0] == before
+    assert outcomes[-1] == after
