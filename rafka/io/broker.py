@@ -84,6 +84,7 @@ def serving(node: Node, settings: Settings) -> Server:
     )
     limits = Limits(
         connections_max=settings.max_connections,
+        connections_per_ip_max=settings.max_connections_per_ip,
         frame_bytes_max=settings.socket_request_max_bytes,
         idle_ms_max=settings.connections_max_idle_ms,
     )

@@ -6,7 +6,8 @@ back here and leave as `Send`s, one a turn and connection. All else passes throu
 
 Limits, and what happens at them (each a Kafka broker setting where Kafka has one):
 
-- `connections_max` (max.connections): one more is closed at once, with a note.
+- `connections_max` (max.connections), `connections_per_ip_max` (max.connections.per.ip): one more is closed at
+  once, with a note.
 - `unanswered_max`: requests of one connection that wait for answers; then it is not read until half are out.
 - `frame_bytes_max` (socket.request.max.bytes): a larger frame ends its connection.
 - `idle_ms_max` (connections.max.idle.ms): without a byte from the client and without an open request for so
@@ -35,6 +36,7 @@ class Limits:
     """What one server allows; the defaults are Kafka's where Kafka has the setting."""
 
     connections_max: int = 10_000
+    connections_per_ip_max: int = (1 << 31) - 1
     unanswered_max: int = 128
     frame_bytes_max: int = 100 << 20
     idle_ms_max: int = 600_000
@@ -43,6 +45,7 @@ class Limits:
 @attrs.define(eq=False)
 class _Connection:
     session: Session
+    ip: str
     active: MonoNs
     """When the client last sent a byte that moved something: begun a frame, or made one whole."""
     is_paused: bool = False
@@ -58,6 +61,8 @@ class Server:
     limits: Limits = attrs.field(factory=Limits)
     _connections: dict[ConnId, _Connection] = attrs.field(factory=dict)
     _effects: list[Effect] = attrs.field(factory=list)
+    _per_ip: dict[str, int] = attrs.field(factory=dict)
+    """How many connections each address has; none with 0."""
     _sendable: dict[ConnId, _Connection] = attrs.field(factory=dict)
     """Connections whose session may have answers to send, in the order they got them."""
     _sweep_at: MonoNs | None = None
@@ -73,7 +78,9 @@ class Server:
                 self._connected(event, now)
             case Disconnected():
                 self._sendable.pop(event.conn, None)
-                if self._connections.pop(event.conn, None) is not None:
+                connection = self._connections.pop(event.conn, None)
+                if connection is not None:
+                    self._count(connection.ip, -1)
                     self.node.handle(event, now)
             case _:
                 self.node.handle(event, now)
@@ -109,18 +116,35 @@ class Server:
         assert not self._effects
         assert not self._sendable
         assert len(self._connections) <= self.limits.connections_max
+        assert sum(self._per_ip.values()) == len(self._connections)
+        assert all(0 < count <= self.limits.connections_per_ip_max for count in self._per_ip.values())
         assert (self._sweep_at is not None) >= bool(self._connections)
 
     def _connected(self, event: Connected, now: Now) -> None:
+        ip = event.peer.rpartition(":")[0]
         if len(self._connections) >= self.limits.connections_max:
-            self._effects.append(Close(event.conn, "max.connections is reached"))
-            self._note("warning", "connection refused", peer=event.peer, limit=self.limits.connections_max)
+            self._refuse(event, "max.connections", self.limits.connections_max)
+            return
+        if self._per_ip.get(ip, 0) >= self.limits.connections_per_ip_max:
+            self._refuse(event, "max.connections.per.ip", self.limits.connections_per_ip_max)
             return
         session = Session(event.conn, self.protocol, self.limits.frame_bytes_max)
-        self._connections[event.conn] = _Connection(session, now.mono)
+        self._connections[event.conn] = _Connection(session, ip, now.mono)
+        self._count(ip, 1)
         if self._sweep_at is None:
             self._sweep_at = self._next_sweep(now)
         self.node.handle(event, now)
+
+    def _refuse(self, event: Connected, setting: str, limit: int) -> None:
+        self._effects.append(Close(event.conn, f"{setting} is reached"))
+        self._note("warning", "connection refused", peer=event.peer, setting=setting, limit=limit)
+
+    def _count(self, ip: str, change: int) -> None:
+        count = self._per_ip.get(ip, 0) + change
+        if count:
+            self._per_ip[ip] = count
+        else:
+            del self._per_ip[ip]
 
     def _received(self, event: Received, now: Now) -> None:
         connection = self._connections.get(event.conn)

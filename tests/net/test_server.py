@@ -145,6 +145,20 @@ def test_one_connection_over_the_limit_is_closed_and_said() -> None:
     assert turn(s, connect(ConnId(3))) == []
 
 
+def test_one_address_has_only_so_many_connections() -> None:  # max.connections.per.ip
+    def from_ip(number: int, ip: str) -> Connected:
+        return Connected(ConnId(number), f"{ip}:{50_000 + number}", "127.0.0.1", 9092)
+
+    s, node = server(connections_per_ip_max=2)
+    assert turn(s, from_ip(1, "10.0.0.1"), from_ip(2, "10.0.0.1"), from_ip(3, "[::1]")) == []
+    close, note = turn(s, from_ip(4, "10.0.0.1"))
+    assert close == Close(ConnId(4), "max.connections.per.ip is reached")
+    assert isinstance(note, Note)
+    turn(s, Disconnected(ConnId(4), "closed"), Disconnected(ConnId(1), "closed"))
+    assert turn(s, from_ip(5, "10.0.0.1")) == []
+    assert [e.conn for e in node.events if isinstance(e, Connected)] == [1, 2, 3, 5]
+
+
 def test_an_idle_connection_is_closed_once_and_a_busy_one_is_not() -> None:
     s, _ = server(idle_ms_max=1000)
     turn(s, connect(ONE), connect(TWO))

@@ -106,12 +106,6 @@ BROKER_SETTINGS: dict[str, Setting] = table(
         "A connection is closed after so long without a request.",
     ),
     Setting(
-        "queued.max.request.bytes",
-        Kind.LONG,
-        "-1",
-        "What all requests under way may hold in memory; -1: no bound.",
-    ),
-    Setting(
         "log.retention.check.interval.ms", Kind.LONG, "300000", "How often retention is looked at.", low=1
     ),
     Setting(

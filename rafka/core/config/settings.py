@@ -60,7 +60,6 @@ class Settings:
     max_connections: int
     max_connections_per_ip: int
     connections_max_idle_ms: int
-    queued_max_request_bytes: int
     log_retention_check_interval_ms: int
     log_cleaner_backoff_ms: int
     producer_id_expiration_ms: int

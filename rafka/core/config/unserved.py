@@ -39,6 +39,9 @@ _REFUSED = {
     alter.config.policy.class.name= client.quota.callback.class= config.providers=
     create.topic.policy.class.name= group.streams.topology.description.plugin.class= replica.selector.class=
     """,
+    "this broker bounds what each connection may hold, not what all may hold together": """
+    queued.max.request.bytes=-1
+    """,
     "this broker has no quotas on connections": """
     max.connection.creation.rate=2147483647 max.connections.per.ip.overrides=
     """,
