@@ -39,7 +39,11 @@ class HistoryError(RafkaError):
 
 
 class Assignment(NamedTuple):
-    """From this line on the process reads these keys. how: assign, subscribe or rebalance."""
+    """From this line on the process reads these keys. how: assign, subscribe, rebalance or seek.
+
+    After an assign or subscribe, reading goes on where it was in the keys that stay; after a rebalance it may go on
+    anywhere; a seek moves in these keys alone.
+    """
 
     line: int
     process: int
@@ -120,8 +124,8 @@ class History:
         self.s_offsets: list[list[int]] = []
         self.s_vids: list[list[int]] = []
         # The rest is rare: rows.
-        self.rebalanced: dict[int, frozenset[int]] = {}
-        """op → the keys that came or went while it ran."""
+        self.rebalanced: dict[int, frozenset[int] | None] = {}
+        """op → the keys that came or went while it ran; None: any."""
         self.assignments: list[Assignment] = []
         self.commits: list[Commit] = []
         """Commits of group offsets, alone or within a transaction."""

@@ -198,6 +198,9 @@ class Reader:
             history.calls.setdefault(name, []).append(Call(op, f, freeze(value), None))
         elif f == "poll":
             self._logs = True
+        elif f == "commit":
+            group, offsets = self._group(value)
+            self._group_offsets(history.commits, op, group, offsets)
         elif f not in COMPLETE:
             raise self._bad(f"unknown f {f!r}: {', '.join(sorted({*COMPLETE, *CALLS}))} are known")
 
@@ -291,6 +294,8 @@ class Reader:
             COMPLETE[f](self, op, value)
         if "rebalance-log" in event:
             self._rebalance_log(event["rebalance-log"], op)
+        if event.get("seek-to-beginning"):
+            self._seek(op, value if value is not None else [])
         if outcome == OK and "watermarks" in event:
             self._watermarks(op, event["watermarks"])
 
@@ -385,8 +390,9 @@ class Reader:
         self._group_offsets(self.history.commits, op, str(mop[1]), mop[2])
 
     def _commit(self, op: int, value: Any) -> None:
-        group, offsets = self._group(value)
-        self._group_offsets(self.history.commits, op, group, offsets)
+        """A commit says when invoked what it writes; that counts, since nobody may ever answer."""
+        if value is not None and self.history.outcome[op] == OK:
+            self._group(value)
 
     def _committed(self, op: int, value: Any) -> None:
         if self.history.outcome[op] == OK:
@@ -415,30 +421,35 @@ class Reader:
     def _assignment(self, op: int, value: Any) -> None:
         history = self.history
         if history.outcome[op] != FAIL:
-            row = (self._line, history.process[op], history.f[op], self._names(value))
+            how = history.f[op]
+            row = (self._line, history.process[op], how, self._names(value))
             self._assignments.append(row)
 
     def _rebalance(self, event: Event, process: int) -> None:
-        names = self._names(event.get("value"))
-        self._assignments.append((self._line, process, "rebalance", names))
+        self._assignments.append((self._line, process, "rebalance", self._names(event.get("value"))))
         if process in self._open:
-            op = self._open[process]
-            before = self.history.rebalanced.get(op, frozenset())
-            self.history.rebalanced[op] = before | frozenset(map(self.history.key, names))
+            self.history.rebalanced[self._open[process]] = None
+
+    def _seek(self, op: int, value: Any) -> None:
+        names = list(value) if isinstance(value, dict) else self._names(value)
+        self._assignments.append((self._line, self.history.process[op], "seek", names))
 
     def _rebalance_log(self, value: Any, op: int) -> None:
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
             raise self._bad('a rebalance log is a list of {"keys": [key, …]}')
-        keys = {self.history.key(name) for each in value for name in self._names(each.get("keys", []))}
-        self.history.rebalanced[op] = self.history.rebalanced.get(op, frozenset()) | keys
-        row = (self._line, self.history.process[op], "rebalance", [self.history.keys[key] for key in keys])
-        self._assignments.append(row)
+        keys = frozenset(
+            self.history.key(name) for each in value for name in self._names(each.get("keys", []))
+        )
+        self.history.rebalanced[op] = keys
+        names = [self.history.keys[key] for key in keys]
+        self._assignments.append((self._line, self.history.process[op], "seek", names))
 
 
 COMPLETE: Final[dict[str, Callable[[Reader, int, Any], None]]] = {
     "send": Reader._mops,  # noqa: SLF001 – its own methods
     "poll": Reader._mops,  # noqa: SLF001
     "txn": Reader._mops,  # noqa: SLF001
+    "seek": Reader._seek,  # noqa: SLF001
     "assign": Reader._assignment,  # noqa: SLF001
     "subscribe": Reader._assignment,  # noqa: SLF001
     "commit": Reader._commit,  # noqa: SLF001
