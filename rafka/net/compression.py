@@ -9,7 +9,7 @@ is written as xerial's stream and read as that or as one raw block:
     then, until the end: int32 length, one raw snappy block of that length (at most 32 KiB of data each)
 
 Bounds. Nothing a peer sends makes `decompress` keep more than `limit` bytes: output goes into a buffer of
-known size, never into one that grows with the input's promises, and a snappy block's stated size is checked
+known size, never into one as large as the input promises, and a snappy block's stated size is checked
 against what is left before it is decompressed. `zstandard` decompresses whatever a frame states, so it only
 compresses here.
 
@@ -32,7 +32,10 @@ GZIP_LEVEL = 6
 LZ4_LEVEL = 1
 ZSTD_LEVEL = 3
 LIKELY_RATIO = 4
-"""The first try's output is this many times the input; only what is larger is decompressed twice."""
+"""The first try's output is this many times the input, each further try's this many times the one before."""
+SMALLEST_BYTES = 1024
+TOO_SMALL = "failed to write whole buffer"
+"""What cramjam says when only the output was too small; anything else is damage, and not tried again."""
 
 _int32 = Struct(">i")
 
@@ -105,20 +108,18 @@ def _compress_xerial(data: Buffer) -> bytes:
 
 
 def _decompress_stream(codec: int, data: Buffer, limit: int) -> bytes:
-    """Try a buffer that is likely large enough, then one of `limit`; untouched pages of it cost no memory."""
+    """Try buffers that grow up to `limit`. A buffer is cleared when made, so one of `limit` is never the first."""
     import cramjam
 
     stream = _stream(codec)
-    likely = min(limit, LIKELY_RATIO * len(data))
-    try:
-        return _decompress_into(stream, data, likely)
-    except cramjam.DecompressionError as error:
-        if likely == limit:
-            raise CorruptRecord(0, f"cannot decompress within {limit} bytes: {error}") from error
-    try:
-        return _decompress_into(stream, data, limit)
-    except cramjam.DecompressionError as error:
-        raise CorruptRecord(0, f"cannot decompress within {limit} bytes: {error}") from error
+    size = min(limit, max(LIKELY_RATIO * len(data), SMALLEST_BYTES))
+    while True:
+        try:
+            return _decompress_into(stream, data, size)
+        except cramjam.DecompressionError as error:
+            if size == limit or TOO_SMALL not in str(error):
+                raise CorruptRecord(0, f"cannot decompress within {limit} bytes: {error}") from error
+        size = min(limit, size * LIKELY_RATIO)
 
 
 def _decompress_into(stream: _Stream, data: Buffer, size: int) -> bytes:

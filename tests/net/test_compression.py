@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import cramjam
@@ -90,6 +91,17 @@ def test_a_bomb_takes_no_more_memory_than_a_few_times_the_limit(codec, tmp_path)
         check=True, capture_output=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert int(measured.stdout) < 16 * 1024, "kilobytes of resident memory"
+
+
+@pytest.mark.parametrize("codec", [GZIP, LZ4, ZSTD])
+def test_memory_follows_the_data_and_not_the_limit(codec):
+    packed = Compression().compress(codec, b"x" * 1_000_000)
+    tracemalloc.start()
+    try:
+        assert len(Compression().decompress(codec, packed, 1 << 30)) == 1_000_000
+        assert tracemalloc.get_traced_memory()[1] < 12_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("codec", [GZIP, LZ4, ZSTD])
