@@ -110,6 +110,14 @@ class List:
     token: Token = NO_ANSWER
 
 
+@value
+class Measure:
+    """Say how much room the volume of `file` has; "" is the data directory itself. Answered by Measured."""
+
+    file: File
+    token: Token = NO_ANSWER
+
+
 # ---- connections -------------------------------------------------------------------------------
 
 
@@ -197,6 +205,6 @@ class Stop:
     code: int
 
 
-DiskEffect = Write | Sync | Read | Truncate | Rename | Unlink | MakeDir | SyncDir | List
+DiskEffect = Write | Sync | Read | Truncate | Rename | Unlink | MakeDir | SyncDir | List | Measure
 NetEffect = Listen | Send | Fill | Pause | Resume | Close
 Effect = DiskEffect | NetEffect | Reply | Note | Stop

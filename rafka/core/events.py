@@ -58,6 +58,16 @@ class Listed:
 
 
 @value
+class Measured:
+    """The size of a volume, and how much of it this process may still use, in bytes."""
+
+    file: File
+    token: Token
+    total_bytes: int
+    usable_bytes: int
+
+
+@value
 class Failed:
     """An operation failed. op: "write", "sync", "read", …; errno: the system's number (ENOSPC, EIO, …).
 
@@ -132,6 +142,6 @@ class Terminated:
     signal: str
 
 
-DiskEvent = Written | Synced | Loaded | Done | Listed | Failed
+DiskEvent = Written | Synced | Loaded | Done | Listed | Measured | Failed
 NetEvent = Listening | Connected | Received | Filled | Disconnected
 Event = DiskEvent | NetEvent | Requested | Terminated

@@ -24,6 +24,7 @@ from rafka.core.effects import (
     Effect,
     List,
     MakeDir,
+    Measure,
     Read,
     Rename,
     Sync,
@@ -32,7 +33,7 @@ from rafka.core.effects import (
     Unlink,
     Write,
 )
-from rafka.core.events import DiskEvent, Done, Event, Failed, Listed, Loaded, Synced, Written
+from rafka.core.events import DiskEvent, Done, Event, Failed, Listed, Loaded, Measured, Synced, Written
 from rafka.core.types import File, Token
 from rafka.io.files import Files, OpenFile, write_all
 
@@ -74,6 +75,7 @@ class Disk:
             MakeDir: self._make_dir,
             SyncDir: self._sync_dir,
             List: self._list,
+            Measure: self._measure,
         }
 
     def answer(self, event: DiskEvent) -> None:
@@ -195,6 +197,14 @@ class Disk:
             self.fail(effect.file, effect.token, "list", error)
             return
         self.answer(Listed(effect.file, effect.token, entries))
+
+    def _measure(self, effect: Measure) -> None:
+        try:
+            total_bytes, usable_bytes = self.files.room(effect.file)
+        except OSError as error:
+            self.fail(effect.file, effect.token, "measure", error)
+            return
+        self.answer(Measured(effect.file, effect.token, total_bytes, usable_bytes))
 
     def _sync_dir(self, effect: SyncDir) -> None:
         try:

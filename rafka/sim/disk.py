@@ -13,6 +13,7 @@ from rafka.core.effects import (
     DiskEffect,
     List,
     MakeDir,
+    Measure,
     Read,
     Rename,
     Sync,
@@ -21,10 +22,11 @@ from rafka.core.effects import (
     Unlink,
     Write,
 )
-from rafka.core.events import DiskEvent, Done, Entry, Failed, Listed, Loaded, Synced, Written
+from rafka.core.events import DiskEvent, Done, Entry, Failed, Listed, Loaded, Measured, Synced, Written
 
 SECTOR_BYTES = 512
 PAGE_BYTES = 4096
+VOLUME_BYTES = 1 << 40
 
 OPS = {
     Write: "write",
@@ -36,6 +38,7 @@ OPS = {
     MakeDir: "makedir",
     SyncDir: "syncdir",
     List: "list",
+    Measure: "measure",
 }
 
 
@@ -97,6 +100,7 @@ class Disk:
             MakeDir: self._make_dir,
             SyncDir: self._sync_dir,
             List: self._list_dir,
+            Measure: self._measure,
         }
 
     def fail(self, op: str, error: int, after: int = 0) -> None:
@@ -176,6 +180,10 @@ class Disk:
 
     def _list_dir(self, effect: List) -> DiskEvent:
         return Listed(effect.file, effect.token, self._list(effect.file))
+
+    def _measure(self, effect: Measure) -> DiskEvent:
+        used = sum(len(inode.data) for inode in self.files.values() if inode is not None)
+        return Measured(effect.file, effect.token, VOLUME_BYTES, VOLUME_BYTES - used)
 
     def _truncate(self, effect: Truncate) -> DiskEvent:
         self.inode(effect.file).apply(effect.length, None)

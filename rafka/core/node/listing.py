@@ -2,7 +2,8 @@
 
 ListOffsets (2) asks for an offset by time, or by one of the special timestamps below; a time takes reading, so its
 answer may come later. OffsetForLeaderEpoch (23) says where an epoch ended (KIP-101, KIP-320). DeleteRecords (21)
-moves the log start offset (KIP-107). DescribeLogDirs (35), DescribeProducers (61) describe (KIP-113, KIP-664).
+moves the log start offset (KIP-107). DescribeLogDirs (35) and DescribeProducers (61) describe (KIP-113, KIP-827,
+KIP-664).
 """
 
 from collections.abc import Callable
@@ -44,17 +45,17 @@ from rafka.core.api.offset_for_leader_epoch_response import (
     OffsetForLeaderEpochResponse,
     OffsetForLeaderTopicResult,
 )
-from rafka.core.effects import Reply
+from rafka.core.effects import Measure, Reply
 from rafka.core.errors import ErrorCode
-from rafka.core.events import Requested
+from rafka.core.events import DiskEvent, Measured, Requested
 from rafka.core.machine import Outbox
 from rafka.core.message import Message
 from rafka.core.metadata.names import is_internal
 from rafka.core.node.partitions import Partitions
 from rafka.core.record.compression import Codecs
 from rafka.core.replication.partition import Partition
-from rafka.core.script import Running, run
-from rafka.core.types import Now
+from rafka.core.script import Running, Script, run
+from rafka.core.types import File, Now
 
 LATEST = -1
 EARLIEST = -2
@@ -67,6 +68,8 @@ LATEST_TIERED = -5
 EARLIEST_PENDING_UPLOAD = -6
 """KIP-1023: the earliest not yet in tiered storage; nothing is on its way there."""
 EPOCHS_FROM = 4
+ROOM_FROM = 4
+"""The first DescribeLogDirs that says how large the volume is (KIP-827)."""
 LISTED_FROM = {MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EARLIEST_PENDING_UPLOAD: 11}
 """The first version that may ask for a special timestamp."""
 MISSING = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
@@ -76,7 +79,7 @@ Found = tuple[int, int, int] | ErrorCode | None
 
 
 class Listing:
-    """A ListOffsets or DeleteRecords whose partitions are being worked at; missing: how many."""
+    """A request whose answer is being worked at; missing: how many parts of it."""
 
     __slots__ = ("event", "missing", "response")
 
@@ -105,6 +108,16 @@ class Deletion:
     def __init__(self, listing: Listing, partition: Partition, result: DeleteRecordsPartitionResult) -> None:
         self.listing = listing
         self.partition = partition
+        self.result = result
+
+
+class Measuring:
+    """A volume that is being measured, and where its size goes."""
+
+    __slots__ = ("listing", "result")
+
+    def __init__(self, listing: Listing, result: DescribeLogDirsResult) -> None:
+        self.listing = listing
         self.result = result
 
 
@@ -228,7 +241,19 @@ class Listings:
                     DescribeLogDirsPartition(partition_index=partition.index, partition_size=size)
                 )
         result = DescribeLogDirsResult(log_dir=self.data_dir, topics=list(topics.values()))
-        self._reply(event, DescribeLogDirsResponse(results=[result]))
+        listing = Listing(event, DescribeLogDirsResponse(results=[result]))
+        if event.api_version >= ROOM_FROM:
+            listing.missing = 1
+            run(_room(), self.out, Measuring(listing, result))
+        self._answer(listing)
+
+    def measured(self, running: Running[object], measuring: Measuring) -> None:
+        """Take the size of the directory's volume, and answer."""
+        if isinstance(running.result, Measured):
+            measuring.result.total_bytes = running.result.total_bytes
+            measuring.result.usable_bytes = running.result.usable_bytes
+        measuring.listing.missing -= 1
+        self._answer(measuring.listing)
 
     def on_producers(self, event: Requested, now: Now) -> None:
         """Answer DescribeProducers."""
@@ -290,6 +315,11 @@ class Listings:
 
     def _reply(self, event: Requested, body: Message) -> None:
         self.out.effects.append(Reply(event.conn, event.correlation, body))
+
+
+def _room() -> Script[DiskEvent]:
+    """Measure the volume of the data directory; what is returned may be Failed, which leaves it unknown."""
+    return (yield Measure(File("")))
 
 
 def _named_twice(request: ListOffsetsRequest) -> list[tuple[str, int]]:

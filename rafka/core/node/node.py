@@ -28,6 +28,7 @@ from rafka.core.events import (
     Listed,
     Listening,
     Loaded,
+    Measured,
     Requested,
     Synced,
     Terminated,
@@ -43,7 +44,9 @@ from rafka.core.node.fetch import Fetch, Fetches, Lookup
 from rafka.core.node.groups import ALARM as GROUPS_ALARM
 from rafka.core.node.groups import KEYS as GROUP_KEYS
 from rafka.core.node.groups import Decided, Groups, host_of
-from rafka.core.node.listing import Deletion, Listings, Query
+from rafka.core.node.housekeeping import ALARM as HOUSE_ALARM
+from rafka.core.node.housekeeping import Housekeeping
+from rafka.core.node.listing import Deletion, Listings, Measuring, Query
 from rafka.core.node.parking import Parking
 from rafka.core.node.partitions import Partitions
 from rafka.core.node.produce import Pending, Produced, Produces
@@ -135,6 +138,15 @@ class Node:
         self.control = Control(out, controller, self.image, codecs)
         listeners = [(listener.host, listener.port) for listener in settings.listeners]
         self.startup = Startup(out, self.control, partitions, self.groups, listeners)
+        self.housekeeping = Housekeeping(
+            out,
+            partitions,
+            codecs,
+            settings.log_retention_check_interval_ms,
+            settings.log_cleaner_backoff_ms,
+            settings.log_cleaner_dedupe_buffer_size,
+            settings.producer_id_expiration_ms,
+        )
         self.shutdown = Shutdown(out, partitions, self.control, self.fetches)
 
     # ---- the turn ----------------------------------------------------------------------------------
@@ -145,7 +157,7 @@ class Node:
             case Requested():
                 if not self.shutdown.has_begun:
                     self._routes[event.api_key](event, now)
-            case Written() | Synced() | Loaded() | Done() | Listed() | Failed():
+            case Written() | Synced() | Loaded() | Done() | Listed() | Measured() | Failed():
                 if not self.out.route(event, now):
                     self._unasked(event)
             case Connected():
@@ -157,6 +169,7 @@ class Node:
                 self.out.owners.pop(event.token, None)
                 self.startup.listening(event)
             case Terminated():
+                self.housekeeping.end()
                 self.shutdown.begin(event.signal, now)
             case _:
                 raise AssertionError(f"not an event of a node: {event!r}")
@@ -173,6 +186,8 @@ class Node:
         for key in self.out.alarms.pop_due(now.mono):
             self._on_alarm(key, now)
         self.startup.advance(now)
+        if self.startup.stage is Stage.SERVING:
+            self.housekeeping.begin(now)
         if self.shutdown.has_begun:
             self.shutdown.advance(now)
         self._settle(now)
@@ -262,7 +277,9 @@ class Node:
             self.listings.found(running, running.purpose)
         elif isinstance(running.purpose, Deletion):
             self.listings.deleted(running, running.purpose)
-        elif running.purpose is REMOVED:
+        elif isinstance(running.purpose, Measuring):
+            self.listings.measured(running, running.purpose)
+        elif running.purpose is REMOVED or self.housekeeping.finished(running, now):
             pass
         elif not self.startup.finished(running, now):
             assert self.shutdown.finished(running), f"nobody waits for {running.purpose!r}"
@@ -304,7 +321,9 @@ class Node:
             key.maintain(now)
             return
         assert isinstance(key, tuple)
-        if key[0] != SHUTDOWN_ALARM[0]:
+        if key[0] == HOUSE_ALARM:
+            self.housekeeping.on_alarm(key, now)
+        elif key[0] != SHUTDOWN_ALARM[0]:
             assert key[0] == GROUPS_ALARM, f"nobody set {key!r}"
             self.groups.on_alarm(key[1], now)
 
