@@ -91,10 +91,14 @@ class Broker:
             for sock in self._clients:
                 sock.close()
 
-    def connect(self) -> socket.socket:
+    def connect(self, receive_buffer: int = 0) -> socket.socket:
         """Connect; closed with the broker at the latest."""
-        sock = socket.create_connection((self.host, self.port), PATIENCE)
+        sock = socket.socket()
         self._clients.append(sock)
+        if receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.settimeout(PATIENCE)
+        sock.connect((self.host, self.port))
         return sock
 
     def break_disk(self, *rules: str) -> None:
