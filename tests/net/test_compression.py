@@ -3,7 +3,6 @@
 import contextlib
 import gzip
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from rafka.core.errors import CorruptRecord
 from rafka.core.record.compression import GZIP, LZ4, SNAPPY, ZSTD
 from rafka.net.compression import Compression
+from tests.jvm.support import FLAGS, MISSING, jars
 
 CODECS = (GZIP, SNAPPY, LZ4, ZSTD)
 TEXT = b"".join(b"line %d of a text that repeats itself\n" % i for i in range(5000))
@@ -189,23 +189,16 @@ public class Codec {
 """
 
 
-def kafka_jars() -> list[Path]:
-    places = [os.environ.get("RAFKA_KAFKA_LIBS", ""), Path(__file__).parents[2] / ".peers/kafka"]
-    return [jar for place in places if place for jar in sorted(Path(place).rglob("*.jar"))]
-
-
 @pytest.mark.jvm
+@pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}, not found on the PATH")
 def test_java_reads_ours_and_we_read_javas(tmp_path):
-    jars = kafka_jars()
-    if not jars or shutil.which("javac") is None:
-        pytest.skip("needs javac, and Kafka's jars in $RAFKA_KAFKA_LIBS or .peers/kafka")
     (tmp_path / "text").write_bytes(TEXT)
     for codec in CODECS:
         (tmp_path / f"ours{codec}").write_bytes(Compression().compress(codec, TEXT))
     (tmp_path / "Codec.java").write_text(JAVA)
-    classpath = os.pathsep.join([str(tmp_path), *map(str, jars)])
+    classpath = os.pathsep.join([str(tmp_path), f"{jars('server')}/*"])
     subprocess.run(["javac", "-cp", classpath, "Codec.java"], cwd=tmp_path, check=True)
-    subprocess.run(["java", "-cp", classpath, "Codec", str(tmp_path)], cwd=tmp_path, check=True)
+    subprocess.run(["java", *FLAGS, "-cp", classpath, "Codec", str(tmp_path)], cwd=tmp_path, check=True)
     for codec in CODECS:
         theirs = (tmp_path / f"theirs{codec}").read_bytes()
         assert Compression().decompress(codec, theirs, len(TEXT)) == TEXT
