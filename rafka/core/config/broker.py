@@ -115,6 +115,13 @@ BROKER_SETTINGS: dict[str, Setting] = table(
         "How long compaction rests when nothing is dirty.",
         low=0,
     ),
+    Setting(
+        "log.cleaner.dedupe.buffer.size",
+        Kind.LONG,
+        "134217728",
+        "What compaction may hold in memory of the keys of one log, in bytes; the rest is left to the next round.",
+        low=1 << 20,
+    ),
     Setting("producer.id.expiration.ms", Kind.INT, "86400000", "When an idle producer is forgotten.", low=1),
     Setting("offset.metadata.max.bytes", Kind.INT, "4096", "The largest text a committed offset may carry."),
     Setting(

@@ -62,6 +62,7 @@ class Settings:
     connections_max_idle_ms: int
     log_retention_check_interval_ms: int
     log_cleaner_backoff_ms: int
+    log_cleaner_dedupe_buffer_size: int
     producer_id_expiration_ms: int
     offset_metadata_max_bytes: int
     offsets_retention_minutes: int

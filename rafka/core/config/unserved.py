@@ -151,7 +151,7 @@ _HARMLESS = {
     """,
     "buffers, queues and checkpoints are managed by the broker itself": """
     delete.records.purgatory.purge.interval.requests fetch.purgatory.purge.interval.requests
-    log.cleaner.dedupe.buffer.size log.cleaner.io.buffer.load.factor log.cleaner.io.buffer.size
+    log.cleaner.io.buffer.load.factor log.cleaner.io.buffer.size
     log.dir.failure.timeout.ms log.flush.offset.checkpoint.interval.ms log.flush.scheduler.interval.ms
     log.flush.start.offset.checkpoint.interval.ms log.initial.task.delay.ms offsets.commit.timeout.ms
     offsets.load.buffer.size producer.id.expiration.check.interval.ms

@@ -27,7 +27,7 @@ from rafka.core.script import Script
 from rafka.core.types import NO_ANSWER, File
 
 CLEANED, SWAP, DELETED = ".cleaned", ".swap", ".deleted"
-_SUFFIXES = (SUFFIX, ".index", ".timeindex", ".txnindex", ".snapshot")
+_SUFFIXES = (SUFFIX, ".index", ".timeindex", ".txnindex", ".chain", ".snapshot")
 WALK_BYTES = 64 << 10
 
 

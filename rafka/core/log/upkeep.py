@@ -17,7 +17,7 @@ from rafka.core.machine import Outbox
 from rafka.core.script import Script
 from rafka.core.types import File, MonoNs, Now, Uuid
 
-INDEX, TIME_INDEX, SNAPSHOT = ".index", ".timeindex", ".snapshot"
+_SUFFIXES = (SUFFIX, ".index", ".timeindex", ".chain", ".snapshot")
 
 
 class Upkeep(Reader):
@@ -115,7 +115,7 @@ class Upkeep(Reader):
 
 def names(segment: Segment) -> list[str]:
     """Name all files of a segment."""
-    return [f"{segment.base_offset:020d}{suffix}" for suffix in (SUFFIX, INDEX, TIME_INDEX, SNAPSHOT)]
+    return [f"{segment.base_offset:020d}{suffix}" for suffix in _SUFFIXES]
 
 
 def _base_offset(segment: Segment) -> int:
