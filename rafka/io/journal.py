@@ -158,4 +158,4 @@ def _plain(field: object) -> str:
     text = str(field)
     if text and text.isprintable() and not any(mark in text for mark in ' "='):
         return text
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(text, ensure_ascii=not text.isprintable())
