@@ -245,14 +245,14 @@ def check_loss(history: History, orders: Orders, found: Findings, bounds: dict[i
             words = "{!r} at offset {} of {} was never read, though offset {} was"
             told = history.v_value[vid], history.v_offset[vid], history.keys[key], orders.offsets[key][bound]
             found.add("lost-write", [history.v_op[vid], reader], words, *told)
-    for op, vids in enumerate(history.sends):
-        if not vids or (orders.seen.issuperset(vids) if len(vids) > 1 else vids[0] in orders.seen):
+    for op, sent in enumerate(history.sends):
+        if not sent or (orders.seen.issuperset(sent) if len(sent) > 1 else sent[0] in orders.seen):
             continue
         name = "unseen" if history.outcome[op] == OK else "torn-transaction"
         if name == "unseen" or (
             history.outcome[op] == INFO and history.f[op] == "txn" and orders.happened[op]
         ):
-            for vid in vids:
+            for vid in sent:
                 at = [history.v_offset[vid]]
                 if (
                     vid not in orders.seen
@@ -359,11 +359,18 @@ def check_realtime(history: History, orders: Orders, found: Findings) -> None:
         ends = map(ends_of_acked.__getitem__, ops)
         if not any(map(lt, accumulate(ends, min), map(history.begin.__getitem__, ops))):
             continue
-        earliest = ops[0]
+        # The earliest acknowledgement, and the earliest of another process than that.
+        best = other = None
         for op in ops:
-            if ends_of_acked[op] < ends_of_acked[earliest]:
-                earliest = op
-            late = ends_of_acked[earliest] < history.begin[op]
-            if late and history.process[op] != history.process[earliest]:
+            if best is None or ends_of_acked[op] < ends_of_acked[best]:
+                if best is not None and history.process[best] != history.process[op]:
+                    other = best
+                best = op
+            elif history.process[best] != history.process[op] and (
+                other is None or ends_of_acked[op] < ends_of_acked[other]
+            ):
+                other = op
+            witness = best if history.process[best] != history.process[op] else other
+            if witness is not None and ends_of_acked[witness] < history.begin[op]:
                 words = "a record that was sent to {} after another was acknowledged is at a lower offset"
-                found.add("realtime-order", [earliest, op], words, history.keys[key])
+                found.add("realtime-order", [witness, op], words, history.keys[key])
