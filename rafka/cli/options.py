@@ -13,6 +13,8 @@ def with_broker(command: F) -> F:
     json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     bootstrap = click.option(
         "--bootstrap",
+        envvar="RAFKA_BOOTSTRAP",
+        show_envvar=True,
         default="127.0.0.1:9092",
         show_default=True,
         help="host:port of a broker; several by commas.",

@@ -34,6 +34,8 @@ RECORD_OVERHEAD = 16
 """About what a record takes besides its contents."""
 TIMEOUT_MS = 30_000
 ACKS = {"1": 1, "all": -1}
+COMPRESSIONS = ("none", *CODEC_NAMES[1:])
+"""By their numbers; no compression is called as producers call it, not as topics do."""
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -42,18 +44,20 @@ Headers = tuple[tuple[str, bytes | None], ...]
 @click.argument("topic")
 @click.argument("values", nargs=-1, metavar="[VALUE]...")
 @click.option("--file", "source", type=click.File("rb"), default="-", help="Read lines here, not from stdin.")
-@click.option("--key-separator", help="What stands between key and value; without it there are no keys.")
+@click.option("--key", help="The key of every record.")
+@click.option("--key-separator", help="What stands between the key and the value of each line.")
 @click.option("--null", help="The value that stands for null: with a key, a tombstone.")
 @click.option("--header", "pairs", multiple=True, metavar="NAME=VALUE", help="A header of every record.")
 @click.option("--partition", type=click.IntRange(min=0), help="The partition for all; else keys decide.")
 @click.option("--acks", type=click.Choice(list(ACKS)), default="all", show_default=True)
-@click.option("--compression", type=click.Choice(CODEC_NAMES), default="uncompressed", show_default=True)
+@click.option("--compression", type=click.Choice(COMPRESSIONS), default="none", show_default=True)
 @with_broker
 def produce(  # noqa: PLR0913 – one parameter for each option
     *,
     topic: str,
     values: tuple[str, ...],
     source: BinaryIO,
+    key: str | None,
     key_separator: str | None,
     null: str | None,
     pairs: tuple[str, ...],
@@ -65,10 +69,12 @@ def produce(  # noqa: PLR0913 – one parameter for each option
 ) -> None:
     """Send each VALUE to TOPIC as a record; without values, each line of standard input."""
     headers = tuple((name, os.fsencode(text)) for name, text in read_pairs(pairs, "--header"))
-    form = LineForm(key_separator, null, headers)
+    if key is not None and key_separator is not None:
+        raise click.UsageError("--key gives all records one key: no --key-separator with it")
+    form = LineForm(key, key_separator, null, headers)
     lots = iter([[os.fsencode(value) for value in values]]) if values else lines_of(source)
     with Cluster(bootstrap, [topic], may_create=True) as cluster, Progress("sent") as progress:
-        sender = Sender(cluster, cluster.topics[topic], ACKS[acks], CODEC_NAMES.index(compression))
+        sender = Sender(cluster, cluster.topics[topic], ACKS[acks], COMPRESSIONS.index(compression))
         if partition is not None:
             cluster.leader(topic, partition)
         for lot in lots:
@@ -84,14 +90,15 @@ def produce(  # noqa: PLR0913 – one parameter for each option
 class LineForm:
     """How a line becomes a record."""
 
-    def __init__(self, separator: str | None, null: str | None, headers: Headers) -> None:
+    def __init__(self, key: str | None, separator: str | None, null: str | None, headers: Headers) -> None:
+        self.key = None if key is None else os.fsencode(key)
         self.separator = os.fsencode(separator) if separator else None
         self.null = None if null is None else os.fsencode(null)
         self.headers = headers
 
     def record(self, line: bytes) -> Record:
         """Make a record of a line; raise a usage error when it should have a key and has none."""
-        key, value = None, line
+        key, value = self.key, line
         if self.separator is not None:
             key, found, value = line.partition(self.separator)
             if not found:

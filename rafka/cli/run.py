@@ -36,8 +36,22 @@ class Broker(Protocol):
 
 
 @click.command(short_help="Run a broker.")
-@click.option("--data-dir", default="./data", show_default=True, help="Where everything is kept.")
-@click.option("--listen", default="127.0.0.1:9092", show_default=True, help="host:port; port 0: a free one.")
+@click.option(
+    "--data-dir",
+    envvar="RAFKA_DATA_DIR",
+    show_envvar=True,
+    default="./data",
+    show_default=True,
+    help="Where everything is kept.",
+)
+@click.option(
+    "--listen",
+    envvar="RAFKA_LISTEN",
+    show_envvar=True,
+    default="127.0.0.1:9092",
+    show_default=True,
+    help="host:port; port 0: a free one.",
+)
 @click.option("--advertise", help="The host:port told to clients, when it differs from --listen.")
 @click.option("--node-id", type=click.IntRange(min=0), help="This node's number in the cluster.")
 @click.option("--config", "config_file", type=click.Path(), help="A TOML file of Kafka's broker settings.")

@@ -60,7 +60,7 @@ def test_the_settings_of_a_topic(broker, topic):
     assert "retention.mx" in ask(broker, "topic", "config", topic, "--set", "retention.mx=1", code=1)
 
 
-@pytest.mark.parametrize("codec", ["uncompressed", "gzip", "snappy", "lz4", "zstd"])
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
 def test_lines_come_back_as_they_were_sent(broker, topic, codec):
     lines = b"".join(b"%d\xff line\n" % n for n in range(2000))
     sent = ask(broker, "produce", topic, "--compression", codec, input=lines, text=False)
@@ -171,7 +171,8 @@ def test_two_members_share_the_partitions_and_the_survivor_takes_all(broker):
     words = ["consume", "shared", "--group", "g-shared", "--from-beginning", "--places"]
 
     def owners():
-        rows = json.loads(ask(broker, "group", "describe", "g-shared", "--json"))["partitions"]
+        shown = rafka("group", "describe", "g-shared", "--json", "--bootstrap", broker.bootstrap)
+        rows = json.loads(shown.stdout)["partitions"] if shown.returncode == 0 else []  # not there yet
         return [row["member_id"] for row in rows if row["partition"] is not None]
 
     with Background(broker, *words) as one, Background(broker, *words) as other:

@@ -92,7 +92,7 @@ def test_values_on_the_line_are_records_without_keys(orders):
     assert orders.produced == [(0, None, b"a", (("h", b"1"),)), (0, None, b"b", (("h", b"1"),))]
 
 
-@pytest.mark.parametrize("codec", ["uncompressed", "gzip", "snappy", "lz4", "zstd"])
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
 def test_keys_decide_the_partition_as_in_java(orders, codec):
     lines = b"".join(key + b":v:1\n" for key in KEYS)
     answer = ask(orders, "produce", "--key-separator", ":", "--compression", codec, "--json", stdin=lines)
@@ -111,6 +111,12 @@ def test_a_file_is_read_by_lines_of_bytes(orders, tmp_path):
     (tmp_path / "lines").write_bytes(b"one\r\n\xff\n\nlast")
     ask(orders, "produce", "--file", str(tmp_path / "lines"))
     assert [value for _, _, value, _ in orders.produced] == [b"one", b"\xff", b"", b"last"]
+
+
+def test_one_key_can_be_that_of_all_records(orders):
+    ask(orders, "produce", "--key", "k", "a", "b")
+    assert orders.produced == [(partition_of(b"k", 3), b"k", value, ()) for value in (b"a", b"b")]
+    assert ask(orders, "produce", "--key", "k", "--key-separator", ":", "a:b").exit_code == 2
 
 
 def test_a_line_without_its_key_is_a_usage_error(orders):
