@@ -23,6 +23,7 @@ import select
 import struct
 from collections import deque
 from heapq import heappop, heappush
+from typing import Any
 
 import attrs
 
@@ -108,10 +109,14 @@ class Kernel:
 
     # ---- the system calls -------------------------------------------------------------------------
 
-    def syscall(self, number: int, a: int, b: int, c: int, d: int, e: int, f: int) -> int:
+    def syscall(self, number: int, *arguments: Any) -> int:
         """Set up or enter; failures as the C library tells them."""
-        del f
-        result = self._setup(a, b) if number == SETUP else self._enter(b, c, d, e)
+        if number == SETUP:
+            entries, params_at = arguments
+            result = self._setup(entries, params_at.value)
+        else:
+            _, count, least, flags, arg_at, _ = arguments
+            result = self._enter(count, least, flags, _timeout(arg_at.value) if flags & EXT_ARG else None)
         if result < 0:
             ctypes.set_errno(-result)
             return -1
@@ -152,7 +157,7 @@ class Kernel:
         self._epoll = select.epoll()
         return self._epoll.fileno()
 
-    def _enter(self, count: int, least: int, flags: int, arg_at: int) -> int:
+    def _enter(self, count: int, least: int, flags: int, timeout_s: float | None) -> int:
         self._tick += 1
         taken = self._submit(count)
         if flags & GETEVENTS:
@@ -163,7 +168,7 @@ class Kernel:
             return taken  # a kernel that could not take all does not wait
         if not least or self._waiting:
             return taken
-        waited = self._wait(_timeout(arg_at) if flags & EXT_ARG else None)
+        waited = self._wait(timeout_s)
         return taken or waited
 
     def _wait(self, timeout_s: float | None) -> int:
