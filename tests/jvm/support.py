@@ -75,7 +75,7 @@ def facts(bootstrap: str, suite: str, prefix: str) -> dict[str, dict[str, Any]]:
 
 def tool(name: str, *arguments: str, given: str = "", expect: int = 0) -> str:
     """Run one of Kafka's console tools by its class; what it printed. Its exit code must be `expect`."""
-    full = name if "." in name and name[0].islower() else TOOLS + name
+    full = name if name.startswith("kafka.") else TOOLS + name
     done = run(["java", *FLAGS, LOGGING, "-cp", f"{jars('tools')}/*", full, *arguments], given=given)
     assert done.returncode == expect, f"{name} {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
     return done.stdout + (done.stderr if expect else "")
