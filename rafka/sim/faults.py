@@ -55,7 +55,7 @@ KINDS: Mapping[str, Kind] = {
             ("partial", 0.1, 0.5, "a connection brings its first kilobytes by single bytes"),
             ("slow", 0.1, 0.4, "a connection has a bandwidth of some kilobytes a second"),
             ("refused", 0.05, 0.3, "connecting fails"),
-            ("clog", 0.01, 0.06, "one client is cut off for up to three seconds"),
+            ("clog", 0.001, 0.008, "one client is cut off for up to three seconds"),
             ("swizzle", 0.005, 0.03, "half of the clients stall one by one and go on in another order"),
         ],
     ),
@@ -76,9 +76,9 @@ KINDS: Mapping[str, Kind] = {
     **_kinds(
         "client",
         [
-            ("crash", 0.005, 0.03, "a client is gone without a word, and begins anew"),
-            ("zombie", 0.005, 0.03, "a client sleeps past its session and goes on as if nothing had been"),
-            ("hang-up", 0.01, 0.1, "a client closes its connection and opens another"),
+            ("crash", 0.0005, 0.004, "a client is gone without a word, and begins anew"),
+            ("zombie", 0.0005, 0.004, "a client sleeps past its session and goes on as if nothing had been"),
+            ("hang-up", 0.002, 0.02, "a client closes its connection and opens another"),
         ],
     ),
     # How each power loss treats unsynced bytes: one is drawn among those that are on.

@@ -34,7 +34,8 @@ SLOW_BYTES = 400
 class Peer(Protocol):
     """A client's end of one connection."""
 
-    name: str
+    entity: str
+    """What its faults are counted under."""
 
     def received(self, wire: "Wire", data: bytes) -> None:
         """Take bytes from the broker."""
@@ -359,7 +360,7 @@ class Network:
 
     def accept(self, conn: ConnId, peer: Peer) -> Wire | None:
         """Make a connection; None: it is refused."""
-        quality = self._lines.dialled(peer.name)
+        quality = self._lines.dialled(peer.entity)
         if quality is None:
             return None
         wire = self.wires[conn] = Wire(conn, peer, self, quality)

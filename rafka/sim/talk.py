@@ -58,6 +58,8 @@ class Talker:
 
     def __init__(self, name: str, script: Script, exchange: Exchange, *, timeout_ms: int = 0) -> None:
         self.name = name
+        self.entity = name
+        """What its faults are counted under: the same for all incarnations of a client."""
         self.is_done = False
         self.sleeps_until = 0
         """Nothing is done before this time: the client's process is paused."""

@@ -288,6 +288,8 @@ class Appender:
         self._retry_at = now.mono + RETRY_NS
         self._queue.clear()
         self._generation += 1
+        # The answer to a Sync may overtake the failure of a Write that it was to cover.
+        self._synced_offset = min(self._synced_offset, end)
         self._syncing_offset = min(self._syncing_offset, end)
         self.tail.cut(end)
         self.epochs.cut(end)

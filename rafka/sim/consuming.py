@@ -1,0 +1,213 @@
+"""Readers of the simulated world: they choose their partitions, follow them, and now and then go back.
+
+The bounds of a fetch (bytes in all, bytes of a partition, how long to wait) are knobs; a reader checks every batch's
+CRC, as clients do, and hands what it reads to the ledger.
+"""
+
+from collections.abc import Generator
+from typing import Any
+
+from rafka.client.fetched import records_from
+from rafka.core.api.fetch_request import FetchPartition, FetchRequest, FetchTopic
+from rafka.core.api.fetch_response import FetchResponse, PartitionData
+from rafka.core.api.list_offsets_request import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
+from rafka.core.api.list_offsets_response import ListOffsetsResponse
+from rafka.core.errors import CorruptRecord, ErrorCode
+from rafka.core.message import Message
+from rafka.sim.chance import Chance
+from rafka.sim.scene import Scene
+from rafka.sim.talk import Lost, Script, Step, Wait
+
+EARLIEST, LATEST = -2, -1
+Place = tuple[str, int]
+"""A topic's name and a partition."""
+Steps = Generator[Step, list[Message], Any]
+
+
+class Reader:
+    """One reader. `positions`: what it reads next, of each partition."""
+
+    def __init__(self, name: str, scene: Scene, chance: Chance) -> None:
+        self.name = name
+        self.scene = scene
+        self.chance = chance
+        self.process = scene.process(name)
+        self.positions: dict[Place, int] = {}
+        self.ends: dict[Place, int] = {}
+        """High watermark of each partition, as last heard."""
+        self.read_back: dict[Place, dict[int, str]] | None = None
+        """If not None, everything read."""
+        self.starts: dict[Place, int] = {}
+        self.stuck: dict[Place, int] = {}
+        """Fetches in a row that failed, by partition."""
+
+    def script(self) -> Script:
+        """Read until the run is over, and then to the end."""
+        scene, chance = self.scene, self.chance
+        self.assign(self.all_places())
+        while True:
+            is_last = scene.is_over
+            yield from self.poll()
+            if is_last and self.is_at_end():
+                return
+            yield Wait(chance.draw() * scene.knobs.think_ms)
+            if not is_last and chance.happens(0.03):
+                self.wander()
+
+    def all_places(self) -> list[Place]:
+        """Return every partition known."""
+        return [(t.name, i) for t in self.scene.topics.values() for i in range(t.partitions)]
+
+    def assign(self, places: list[Place]) -> None:
+        """Read these from now on; those that are new from the start."""
+        scene = self.scene
+        self.positions = {place: self.positions.get(place, 0) for place in places}
+        keys = [f"{name}-{index}" for name, index in places]
+        scene.note(self.process, "invoke", "assign", keys)
+        scene.note(self.process, "ok", "assign", keys)
+
+    def wander(self) -> None:
+        """Go somewhere else in a partition, or take up those that are new."""
+        if self.chance.happens(0.3):
+            known = self.all_places()
+            if len(known) > len(self.positions):
+                self.assign(known)
+            return
+        places = list(self.positions)
+        place = places[self.chance.below(len(places))]
+        self.seek(place, self.chance.below(self.positions[place] + 1))
+
+    def seek(self, place: Place, offset: int) -> None:
+        """Read on from an offset."""
+        self.positions[place] = offset
+        key = f"{place[0]}-{place[1]}"
+        self.scene.note(self.process, "invoke", "seek", [key])
+        self.scene.note(self.process, "ok", "seek", [key])
+
+    def is_at_end(self) -> bool:
+        """Say whether everything known to be committed was read, or cannot be had."""
+        return all(
+            self.positions[place] >= self.ends.get(place, 1 << 62) or self._is_excused(place)
+            for place in self.positions
+        )
+
+    def _is_excused(self, place: Place) -> bool:
+        ledger = self.scene.ledger
+        key = f"{place[0]}-{place[1]}"
+        return self.stuck.get(place, 0) > 5 and (ledger.is_damaged(key) or ledger.book(key).is_gone)
+
+    # ---- polling -------------------------------------------------------------------------------------
+
+    def poll(self) -> Steps:
+        """Fetch once from all partitions, or some."""
+        scene = self.scene
+        places = list(self.positions)
+        if not places:
+            return
+        if len(places) > 1 and self.chance.happens(0.3):
+            first = self.chance.below(len(places))
+            places = places[first:] + places[:first]
+        asked = dict(self.positions)
+        scene.note(self.process, "invoke", "poll", [["poll"]])
+        try:
+            (answer,) = yield [self._request(places)]
+        except Lost:
+            scene.ledger.count("connections lost")
+            scene.note(self.process, "info", "poll")
+            yield Wait(5 + self.chance.draw() * 20)
+            return
+        assert isinstance(answer, FetchResponse)
+        polled: dict[str, list[list[Any]]] = {}
+        out_of_range: list[Place] = []
+        for topic in answer.responses:
+            found = scene.named(topic.topic_id) if not topic.topic else scene.topics.get(topic.topic)
+            for data in topic.partitions:
+                if found is not None:
+                    place = (found.name, data.partition_index)
+                    self._take(place, asked[place], data, polled, out_of_range)
+        scene.note(self.process, "ok", "poll", [["poll", polled]])
+        for place in out_of_range:
+            yield from self.reset(place)
+
+    def _request(self, places: list[Place]) -> FetchRequest:
+        knobs = self.scene.knobs
+        topics: dict[str, FetchTopic] = {}
+        for name, index in places:
+            topic = topics.get(name)
+            if topic is None:
+                topic = topics[name] = FetchTopic(topic=name, topic_id=self.scene.topics[name].topic_id)
+            topic.partitions.append(
+                FetchPartition(
+                    partition=index,
+                    fetch_offset=self.positions[name, index],
+                    partition_max_bytes=knobs.partition_fetch_bytes,
+                )
+            )
+        return FetchRequest(
+            max_wait_ms=knobs.fetch_wait_ms,
+            min_bytes=1,
+            max_bytes=knobs.fetch_bytes,
+            topics=list(topics.values()),
+        )
+
+    def _take(
+        self,
+        place: Place,
+        asked: int,
+        data: PartitionData,
+        polled: dict[str, list[list[Any]]],
+        out_of_range: list[Place],
+    ) -> None:
+        key = f"{place[0]}-{place[1]}"
+        ledger = self.scene.ledger
+        if data.error_code:
+            ledger.count(f"fetch refused: {ErrorCode(data.error_code).name}")
+            self.stuck[place] = self.stuck.get(place, 0) + 1
+            if data.error_code == ErrorCode.OFFSET_OUT_OF_RANGE:
+                out_of_range.append(place)
+            return
+        try:
+            content = data.records or b""
+            assert isinstance(content, bytes | bytearray | memoryview)
+            records, after = records_from(memoryview(bytes(content)), asked, self.scene.codecs)
+        except CorruptRecord as error:
+            self._found_corrupt(place, error)
+            return
+        self.stuck.pop(place, None)
+        self.ends[place] = data.high_watermark
+        self.starts[place] = data.log_start_offset
+        if not records:
+            self.positions[place] = after
+            return
+        pairs = [(r.offset, (r.value or b"").partition(b"\0")[0].decode()) for r in records]
+        polled[key] = [list(pair) for pair in pairs]
+        self.positions[place] = after
+        if self.read_back is not None:
+            self.read_back.setdefault(place, {}).update(pairs)
+        ledger.read(key, asked, pairs, data.log_start_offset)
+
+    def _found_corrupt(self, place: Place, error: CorruptRecord) -> None:
+        """Bytes that fail their CRC: noticed, so not served silently; but somebody must have damaged them."""
+        key = f"{place[0]}-{place[1]}"
+        self.stuck[place] = self.stuck.get(place, 0) + 1
+        self.scene.ledger.count("corrupt batches noticed")
+        self.scene.ledger.corrupt(key, error.reason)
+
+    def reset(self, place: Place) -> Steps:
+        """Find out where a partition begins and ends, and read on within."""
+        bounds = []
+        for timestamp in (EARLIEST, LATEST):
+            partition = ListOffsetsPartition(partition_index=place[1], timestamp=timestamp)
+            topic = ListOffsetsTopic(name=place[0], partitions=[partition])
+            try:
+                (answer,) = yield [ListOffsetsRequest(replica_id=-1, topics=[topic])]
+            except Lost:
+                return
+            assert isinstance(answer, ListOffsetsResponse)
+            result = answer.topics[0].partitions[0]
+            if result.error_code:
+                return
+            bounds.append(result.offset)
+        if place in self.positions:
+            start, end = bounds
+            self.seek(place, start if self.positions[place] < start else min(self.positions[place], end))
