@@ -13,6 +13,8 @@ Limits, and what happens at them (each a Kafka broker setting where Kafka has on
 - `idle_ms_max` (connections.max.idle.ms): without a byte from the client and without an open request for so
   long, a connection is closed. A frame that has begun must be whole in that time too, however slowly it drips.
 
+Requests of one connection are worked at in the order that `order.py` tells.
+
 A client's violation ends its own connection and nothing else.
 """
 
@@ -27,6 +29,7 @@ from rafka.core.machine import Machine
 from rafka.core.shape import value
 from rafka.core.types import ConnId, MonoNs, Now
 from rafka.net.kafka.session import Protocol, Session
+from rafka.net.order import Order
 
 MS = 1_000_000
 
@@ -48,6 +51,7 @@ class _Connection:
     ip: str
     active: MonoNs
     """When the client last sent a byte that moved something: begun a frame, or made one whole."""
+    order: Order = attrs.field(factory=Order)
     is_paused: bool = False
     is_closing: bool = False
 
@@ -65,6 +69,8 @@ class Server:
     """How many connections each address has; none with 0."""
     _sendable: dict[ConnId, _Connection] = attrs.field(factory=dict)
     """Connections whose session may have answers to send, in the order they got them."""
+    _released: list[Requested] = attrs.field(factory=list)
+    """Requests that were held back and may be worked at in the next turn."""
     _sweep_at: MonoNs | None = None
 
     def handle(self, event: Event, now: Now) -> None:
@@ -87,6 +93,11 @@ class Server:
 
     def tick(self, now: Now) -> None:
         """Let the node do what is due, and close who has been silent for too long."""
+        released, self._released = self._released, []
+        for request in released:
+            connection = self._connections.get(request.conn)
+            if connection is not None and not connection.is_closing:
+                self.node.handle(request, now)
         self.node.tick(now)
         if self._sweep_at is not None and self._sweep_at <= now.mono:
             self._sweep(now)
@@ -106,6 +117,8 @@ class Server:
 
     def deadline(self) -> MonoNs | None:
         """Say when the node, or the next look for idle connections, is due."""
+        if self._released:
+            return MonoNs(0)
         node_at = self.node.deadline()
         if node_at is None or self._sweep_at is None:
             return self._sweep_at if node_at is None else node_at
@@ -175,8 +188,10 @@ class Server:
     def _pass_on(
         self, conn: ConnId, connection: _Connection, requests: Iterable[Requested], now: Now
     ) -> None:
+        admits = connection.order.admits
         for request in requests:
-            self.node.handle(request, now)
+            if admits(request):
+                self.node.handle(request, now)
         session = connection.session
         buffer = session.frames.wanted()
         if buffer is not None:
@@ -191,11 +206,12 @@ class Server:
         if connection is None:
             return  # it went away before its answer came
         try:
-            connection.session.answer(reply.correlation, reply.body)
+            api_key = connection.session.answer(reply.correlation, reply.body)
         except LocalProtocolError as error:  # our own mistake: it costs one client its connection
             self._note("error", "answer cannot be said", conn=reply.conn, reason=str(error))
             self._close(reply.conn, connection, f"answer cannot be said: {error}")
             return
+        self._released += connection.order.answered(api_key)
         self._sendable[reply.conn] = connection
 
     def _send(self, conn: ConnId, connection: _Connection) -> None:

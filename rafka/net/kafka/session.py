@@ -146,14 +146,15 @@ class Session:
         """Take back the buffer that `frames.wanted` lent, now full; otherwise like receive."""
         return self._requests(self.frames.filled())
 
-    def answer(self, correlation: int, body: object) -> None:
+    def answer(self, correlation: int, body: object) -> int:
         """Give the answer to a request: its response, or None for a request that wants none (acks=0).
 
-        Raises: LocalProtocolError if the response cannot be said in the request's version.
+        Returns the request's API key. Raises: LocalProtocolError if the response cannot be said in its version.
         """
         slot = self._slots.pop(correlation)
         slot.pieces = () if body is None else _framed(slot, body)
         self._answered = True
+        return slot.dialect.key
 
     def drain(self) -> list[Piece]:
         """Give up the pieces that may leave: answers whose requests have no unanswered one before them."""
