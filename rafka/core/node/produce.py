@@ -110,7 +110,10 @@ class Produces:
         pending.is_done = True
         request = pending.request
         request.missing -= 1
-        if request.missing == 0 and self.parking.finish(request.ticket):
+        if request.missing:
+            return
+        request.parts.clear()  # the cycle between them would leave every request to the garbage collector
+        if self.parking.finish(request.ticket):
             self.out.effects.append(Reply(request.conn, request.correlation, request.response))
 
     def lost(self, pending: Pending, code: ErrorCode) -> None:
