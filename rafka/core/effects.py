@@ -7,7 +7,7 @@ The driver (rafka.io) and the simulator (rafka.sim) perform them; `events.py` ho
 2. Operations on one file are performed in the order given. A `Sync` covers every earlier `Write` and
    `Truncate` of its file; syncs of one file complete in order. Different files have no order.
 3. A `Sync` makes a file's bytes and length durable, not its name: a new, renamed or unlinked name is durable
-   only after `SyncDir` of its directory.
+   only after `SyncDir` of its directory. A crash before that leaves a renamed file the old name, the new, or both.
 4. `Send`s on one connection keep their order. Nothing else does.
 5. No effect waits silently for another. If B may happen only once A is durable, the core keeps B until
    the answer to A.

@@ -137,11 +137,13 @@ class Disk:
         mode: "any": of each file all, none or a part; "nothing" is lost; or one of faults.KINDS' `loss`.
         names: whether unsynced changes of names may be undone.
         """
+        former = {id(inode) for inode in self._durable.values()}
         for name in sorted({*self.files, *self._durable}):
             if self.files.get(name, self) is not self._durable.get(name, self) and (
                 not names or rng.random() < 0.5
             ):
                 self._copy_name(name)
+        self._keep_renamed(former)
         self.files = {n: i for n, i in self._durable.items() if _parent(n) in self._durable}
         self._durable = dict(self.files)
         for name in sorted(self.files):
@@ -149,6 +151,13 @@ class Disk:
             if inode is not None:
                 inode.data = _survivor(inode, rng, mode)
                 inode.synced, inode.unsynced = bytearray(inode.data), []
+
+    def _keep_renamed(self, former: set[int]) -> None:
+        """Leave a renamed file at least one of its two names, as every journal of a file system does."""
+        named = {id(inode) for inode in self._durable.values()}
+        for name, inode in self.files.items():
+            if inode is not None and id(inode) in former and id(inode) not in named:
+                self._durable[name] = inode
 
     def durable(self, name: str) -> bytearray | None:
         """Return what of a file would survive whatever happens; None if not even its name would."""

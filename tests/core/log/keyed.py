@@ -29,8 +29,10 @@ def small(**kwargs):
 class Keyed:
     """A disk, a log on it, and a loop that performs one effect after the other. `sent`: what was appended, in order."""
 
-    def __init__(self, config=None, disk=None):
+    def __init__(self, config=None, disk=None, power=None):
         self.disk = disk or Disk()
+        if power is not None:
+            self.disk.crash(Random(power))
         self.config = config or small()
         self.mono = 0
         self.wall = WALL
