@@ -13,6 +13,7 @@ Source: the Kafka protocol guide, "Network".
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 from rafka.core.events import Requested
 
@@ -40,12 +41,14 @@ class Order:
         self.held.append(request)
         return False
 
-    def answered(self, api_key: int) -> list[Requested]:
+    def answered(self, api_key: int) -> Sequence[Requested]:
         """Take note that a request is answered; return those that may be worked at now."""
         if api_key == PRODUCE:
             self.produces -= 1
         elif api_key in WRITES:
             self.writes -= 1
+        if not self.held:
+            return ()  # nearly always
         released: list[Requested] = []
         while self.held and self._starts(self.held[0].api_key):
             released.append(self.held.popleft())

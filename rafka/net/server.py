@@ -211,7 +211,9 @@ class Server:
             self._note("error", "answer cannot be said", conn=reply.conn, reason=str(error))
             self._close(reply.conn, connection, f"answer cannot be said: {error}")
             return
-        self._released += connection.order.answered(api_key)
+        released = connection.order.answered(api_key)
+        if released:
+            self._released += released
         self._sendable[reply.conn] = connection
 
     def _send(self, conn: ConnId, connection: _Connection) -> None:

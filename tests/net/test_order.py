@@ -41,9 +41,9 @@ def test_what_goes_on_behind_what(keys: tuple[int, ...], at_once: list[int]) -> 
 def test_an_answer_lets_go_of_all_that_waited_for_it_alone() -> None:
     order = Order()
     begun(order, PRODUCE, PRODUCE, FETCH, FETCH, PRODUCE, FETCH)
-    assert order.answered(PRODUCE) == []
+    assert list(order.answered(PRODUCE)) == []
     assert [r.correlation for r in order.answered(PRODUCE)] == [2, 3, 4]
-    assert order.answered(FETCH) == []
+    assert list(order.answered(FETCH)) == []
     assert [r.correlation for r in order.answered(PRODUCE)] == [5]
 
 
