@@ -39,11 +39,11 @@ def bootstrap() -> Iterator[str]:
 
 
 @contextmanager
-def broker(directory: Path) -> Iterator[str]:
+def broker(directory: Path, port: int = 0) -> Iterator[str]:
     """Run a broker until the block ends; it must then stop by itself, with success, when asked to."""
     ready, journal = directory / "ready", directory / "journal"
     command = [sys.executable, "-m", "rafka", "run", "--data-dir", str(directory / "data")]
-    command += ["--listen", "127.0.0.1:0", "--ready-file", str(ready), "--driver", DRIVER]
+    command += ["--listen", f"127.0.0.1:{port}", "--ready-file", str(ready), "--driver", DRIVER]
     command += [word for name, text in SETTINGS.items() for word in ("--set", f"{name}={text}")]
     with journal.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)

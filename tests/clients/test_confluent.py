@@ -5,6 +5,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicP
 
 from tests.clients.support import (
     CODECS,
+    PATIENCE,
     consumer_of,
     create,
     offsets,
@@ -178,6 +179,15 @@ def test_an_idle_consumer_gets_a_record_that_comes_later(bootstrap: str, name: s
 def test_producing_to_an_unknown_topic_makes_it(bootstrap: str, name: str) -> None:
     assert offsets(send(producer_of(bootstrap), name, [b"first"])) == [0]
     assert read(bootstrap, name, 1)[0].value() == b"first"
+
+
+def test_a_transactional_producer_is_told_at_once_that_there_are_no_transactions(
+    bootstrap: str, name: str
+) -> None:
+    producer = producer_of(bootstrap, transactional_id=name)
+    with pytest.raises(KafkaException) as refused:
+        producer.init_transactions(PATIENCE)
+    assert refused.value.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 
 
 def test_a_partition_that_is_not_there_is_refused(bootstrap: str, name: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
+    ElectionType,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -182,6 +183,49 @@ def test_the_brokers_settings_are_described(bootstrap: str) -> None:
     entries = only(admin.describe_configs([ConfigResource(ResourceType.BROKER, str(node))]))
     for key in ("log.retention.ms", "num.partitions", "message.max.bytes", "auto.create.topics.enable"):
         assert key in entries
+
+
+def test_a_brokers_setting_is_altered_while_it_runs_and_topics_inherit_it(bootstrap: str, name: str) -> None:
+    create(bootstrap, name)
+    admin = admin_of(bootstrap)
+    node = str(admin.describe_cluster().result(PATIENCE).nodes[0].id)
+
+    def set_lag(operation: AlterConfigOpType, value: str | None) -> None:
+        entry = ConfigEntry("log.cleaner.min.compaction.lag.ms", value, incremental_operation=operation)
+        resource = ConfigResource(ResourceType.BROKER, node, incremental_configs=[entry])
+        only(admin.incremental_alter_configs([resource]))
+
+    set_lag(AlterConfigOpType.SET, "123456")
+    try:
+        until(
+            lambda: setting(bootstrap, name, "min.compaction.lag.ms").value == "123456", "the topic inherits"
+        )
+        described = only(admin.describe_configs([ConfigResource(ResourceType.BROKER, node)]))
+        entry = described["log.cleaner.min.compaction.lag.ms"]
+        assert (entry.value, entry.is_read_only, entry.is_default) == ("123456", False, False)
+        assert described["num.partitions"].is_read_only
+    finally:
+        set_lag(AlterConfigOpType.DELETE, None)
+    until(lambda: setting(bootstrap, name, "min.compaction.lag.ms").value == "0", "the default again")
+
+
+def test_a_brokers_fixed_setting_is_not_altered(bootstrap: str) -> None:
+    admin = admin_of(bootstrap)
+    node = str(admin.describe_cluster().result(PATIENCE).nodes[0].id)
+    entry = ConfigEntry("num.partitions", "7", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.BROKER, node, incremental_configs=[entry])
+    assert code_of(admin.incremental_alter_configs([resource])) == KafkaError.INVALID_REQUEST
+
+
+def test_a_led_partition_needs_no_election(bootstrap: str, name: str) -> None:
+    create(bootstrap, name)
+    admin = admin_of(bootstrap)
+    wanted = [TopicPartition(name, 0), TopicPartition("no-such-topic", 0)]
+    outcome = admin.elect_leaders(ElectionType.PREFERRED, wanted).result(PATIENCE)
+    assert {partition.topic: error.code() for partition, error in outcome.items()} == {
+        name: KafkaError.ELECTION_NOT_NEEDED,
+        "no-such-topic": KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
 
 
 def test_records_before_an_offset_are_deleted(bootstrap: str, name: str) -> None:

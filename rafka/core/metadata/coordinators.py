@@ -59,7 +59,10 @@ def _refusal_of_type(key_type: int, version: int) -> Refusal | None:
         case 0:
             return None
         case 1:
-            return Refusal(ErrorCode.UNSUPPORTED_VERSION, "This broker has no transactions.")
+            # The one code that ends every client's attempt: librdkafka asks again for ever after any other.
+            return Refusal(
+                ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "This broker has no transactions."
+            )
         case 2 if version >= 6:
             return Refusal(ErrorCode.UNSUPPORTED_VERSION, "This broker has no share groups.")
         case _:

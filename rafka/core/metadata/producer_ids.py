@@ -72,5 +72,5 @@ def _refusal(request: InitProducerIdRequest) -> ErrorCode:
     if request.transactional_id == "" or (request.producer_id == -1) != (request.producer_epoch == -1):
         return ErrorCode.INVALID_REQUEST
     if request.transactional_id is not None:
-        return ErrorCode.UNSUPPORTED_VERSION  # this broker has no transactions
+        return ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED  # this broker has no transactions
     return ErrorCode.NONE

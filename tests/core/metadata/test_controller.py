@@ -189,7 +189,11 @@ def test_the_first_group_makes_the_offsets_topic(version):
 
 @pytest.mark.parametrize(
     ("key_type", "code"),
-    [(1, ErrorCode.UNSUPPORTED_VERSION), (2, ErrorCode.UNSUPPORTED_VERSION), (7, ErrorCode.INVALID_REQUEST)],
+    [
+        (1, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+        (2, ErrorCode.UNSUPPORTED_VERSION),
+        (7, ErrorCode.INVALID_REQUEST),
+    ],
 )
 def test_other_coordinators_are_refused(key_type, code):
     world = World()
@@ -249,7 +253,7 @@ def test_a_producer_that_shows_its_id_gets_another():
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
-        ({"transactional_id": "tx"}, ErrorCode.UNSUPPORTED_VERSION),
+        ({"transactional_id": "tx"}, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
         ({"transactional_id": ""}, ErrorCode.INVALID_REQUEST),
         ({"producer_id": 5}, ErrorCode.INVALID_REQUEST),
         ({"producer_epoch": 5}, ErrorCode.INVALID_REQUEST),
