@@ -210,4 +210,5 @@ class Reader:
             bounds.append(result.offset)
         if place in self.positions:
             start, end = bounds
+            self.starts[place] = max(self.starts.get(place, 0), start)
             self.seek(place, start if self.positions[place] < start else min(self.positions[place], end))

@@ -75,9 +75,7 @@ class Member:
                 continue
             if (yield from self._begin(given)):
                 yield from self._read_on()
-        yield from self._call(
-            LeaveGroupRequest(group_id=self.group, members=[MemberIdentity(member_id=self.member_id)])
-        )
+        yield from self._leave()
 
     # ---- membership ----------------------------------------------------------------------------------
 
@@ -102,6 +100,7 @@ class Member:
             protocol_type=PROTOCOL_TYPE,
             protocols=[JoinGroupRequestProtocol(name=RANGE, metadata=subscription_of(names))],
         )
+        self.scene.ledger.released(self.name)
         self.scene.on_moment("rebalance")
         joined = yield from self._call(request)
         if not isinstance(joined, JoinGroupResponse):
@@ -122,7 +121,7 @@ class Member:
         shares = read_assignment(synced.assignment)
         places = [(topic, index) for topic in sorted(shares) for index in shares[topic]]
         keys = [f"{topic}-{index}" for topic, index in places]
-        self.scene.ledger.assigned(self.group, self.generation, self.member_id, keys)
+        self.scene.ledger.assigned(self.group, self.generation, self.name, keys)
         return places
 
     def _sync(self, joined: JoinGroupResponse) -> SyncGroupRequest:
@@ -230,6 +229,7 @@ class Member:
                 return
 
     def _leave(self) -> Steps:
+        self.scene.ledger.released(self.name)
         identity = MemberIdentity(member_id=self.member_id)
         yield from self._call(LeaveGroupRequest(group_id=self.group, members=[identity]))
         self.member_id = ""

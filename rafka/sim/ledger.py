@@ -82,7 +82,7 @@ class Ledger:
     excused: dict[str, int] = attrs.field(factory=dict)
     """Records whose loss was legal, by the reason."""
     _books: dict[str, Book] = attrs.field(factory=dict)
-    _owners: dict[tuple[str, int, str], str] = attrs.field(factory=dict)
+    _held: dict[tuple[str, str], tuple[int, frozenset[str]]] = attrs.field(factory=dict)
     _commits: dict[tuple[str, str], list[Commit]] = attrs.field(factory=dict)
     _instant: int = 0
     _has_lost_commits: bool = False
@@ -292,15 +292,23 @@ class Ledger:
 
     # ---- groups --------------------------------------------------------------------------------------
 
-    def assigned(self, group: str, generation: int, member: str, keys: list[str]) -> None:
-        """Take what a member was given in one generation."""
+    def assigned(self, group: str, generation: int, client: str, keys: list[str]) -> None:
+        """Take what a client was given in one generation; it holds that until it is `released`."""
         self.count("assignments")
         if self.is_damaged("__consumer_offsets-0") or self._has_lost_commits:
             return
-        for key in keys:
-            owner = self._owners.setdefault((group, generation, key), member)
-            if owner != member:
-                raise Violation("GR1", f"{group} generation {generation}: {key} is {owner}'s and {member}'s")
+        for (of, other), (held_in, held) in self._held.items():
+            if of == group and other != client and held_in == generation and held.intersection(keys):
+                both = sorted(held.intersection(keys))
+                raise Violation(
+                    "GR1", f"{group} generation {generation}: {both} are {other}'s and {client}'s"
+                )
+        self._held[group, client] = (generation, frozenset(keys))
+
+    def released(self, client: str) -> None:
+        """Take note that a client holds nothing any more: it joins anew, leaves, or has died."""
+        for key in [key for key in self._held if key[1] == client]:
+            del self._held[key]
 
     def commits(self, group: str, offsets: dict[str, int]) -> list[Commit]:
         """Take note that these are about to be committed."""

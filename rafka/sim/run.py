@@ -268,6 +268,8 @@ class Run:
 
     def _bear_again(self) -> None:
         reborn, self.nemesis.reborn = self.nemesis.reborn, []
+        for name in reborn:
+            self.ledger.released(self.nemesis.clients[name].name)
         if not self.scene.is_over:
             for name in reborn:
                 self.nemesis.clients[name] = self._makers[name]()

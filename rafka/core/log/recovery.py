@@ -8,7 +8,7 @@ All in-memory state is a function of the batches, so nothing else needs to be tr
 
 from collections.abc import Callable
 
-from rafka.core.effects import Read, Sync, SyncDir, Truncate
+from rafka.core.effects import Read, Sync, SyncDir, Truncate, Write
 from rafka.core.errors import CorruptRecord
 from rafka.core.events import Loaded
 from rafka.core.log.directory import ROOT, ensure
@@ -52,9 +52,18 @@ def scan(segment: Segment, take: Take) -> Script[CorruptRecord | None]:
 
 
 def keep(segment: Segment, directory: File, *, cut: bool) -> Script[None]:
-    """Make what was found in the last segment durable, name and bytes, before anything is promised from it."""
+    """Make what was found in the last segment durable, name and bytes, before anything is promised from it.
+
+    It is written once more: after a Sync that failed, what is read here may be in the cache alone, where it counts as
+    clean, and no later Sync would write it (fsyncgate).
+    """
     if cut:
         ensure((yield Truncate(segment.file, segment.size_bytes)))
+    for position in range(0, segment.size_bytes, READ_BYTES):
+        loaded = yield Read(segment.file, position, min(READ_BYTES, segment.size_bytes - position))
+        ensure(loaded)
+        assert isinstance(loaded, Loaded)
+        ensure((yield Write(segment.file, position, [loaded.data])))
     ensure((yield Sync(segment.file, NO_ANSWER)))
     ensure((yield SyncDir(directory)))
     ensure((yield SyncDir(ROOT)))
