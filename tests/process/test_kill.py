@@ -114,11 +114,12 @@ class Work:
         assert {one.partition: one.offset for one in answer.topic_partitions} == self.committed
 
 
+@pytest.mark.timeout(300)  # a loaded machine is slow, not wrong
 def test_nothing_acknowledged_is_lost_or_repeated_by_twenty_kills(lives: Lives) -> None:
     chance = random.Random(SEED)
     work = Work(lives.serve(DRIVERS[0]))
     for kill in range(1, KILLS + 1):
-        time.sleep(chance.uniform(0.2, 0.9))
+        time.sleep(chance.uniform(0.1, 0.6))
         work.check()
         lives.kill()
         driver = DRIVERS[kill % 2]
