@@ -52,6 +52,7 @@ public final class Driver {
             case "consuming" -> new Consuming(driver).all();
             case "groups" -> new Groups(driver).all();
             case "topics" -> new Topics(driver).all();
+            case "surviving" -> new Surviving(driver).all();
             case "administering" -> new Administering(driver).all();
             default -> throw new IllegalArgumentException(args[1]);
         }
