@@ -99,6 +99,13 @@ class Groups:
         """Begin to answer for a partition that has no records yet."""
         self.serve(index, GroupShard(self.settings, self.topics, self.entropy), now)
 
+    def end(self) -> None:
+        """Stop to answer for any group: the topic that kept them is gone."""
+        for index, shard in self.shards.items():
+            self._reply(shard.ended())
+            self.out.alarms.clear((ALARM, index))
+        self.shards.clear()
+
     def topics_deleted(self, names: list[str], now: Now) -> None:
         """Forget the committed offsets of topics that are gone."""
         for index, shard in self.shards.items():

@@ -312,6 +312,8 @@ class Node:
             run(partition.log.destroy(), self.out, REMOVED)
             self._give_up(partition, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, now)
             self.fetches.moved(partition)
+        if topic == OFFSETS_TOPIC:
+            self.groups.end()
         self.groups.topics_deleted([topic], now)
 
     # ---- time and trouble --------------------------------------------------------------------------

@@ -390,3 +390,22 @@ def test_nobody_commits_for_a_group_that_others_are_in():
     assert world.connect().ask(DeleteGroupsRequest(groups_names=["g"])).results[0].error_code == (
         ErrorCode.NON_EMPTY_GROUP
     )
+
+
+def test_groups_end_with_the_topic_that_keeps_them_and_begin_anew():
+    world = Groups()
+    first = Member(world).alone()
+    world.commit("h", 5)
+    second = Member(world)
+    assert second.join() is None
+    (deleted,) = world.connect().ask(DeleteTopicsRequest(topic_names=["__consumer_offsets"]), 5).responses
+    assert deleted.error_code == 0
+    assert second.heard().error_code == ErrorCode.NOT_COORDINATOR
+    assert first.beat() == ErrorCode.COORDINATOR_NOT_AVAILABLE
+    answer = world.connect().ask(FindCoordinatorRequest(coordinator_keys=["g"]))
+    assert answer.coordinators[0].error_code == 0
+    assert first.beat() == ErrorCode.UNKNOWN_MEMBER_ID
+    assert world.committed("h") == {"h": []}
+    assert Member(world).alone().beat() == 0
+    world.restart()
+    assert world.listed() == [("g", "Stable")]

@@ -219,6 +219,14 @@ class GroupShard:
         ]
         return Decision(rows, [])
 
+    def ended(self) -> list[Reply]:
+        """Stop to serve: answer everybody whose join or sync is parked, so that they look for their coordinator."""
+        code = ErrorCode.NOT_COORDINATOR
+        members = [member for group in self.groups.values() for member in group.members.values()]
+        joins = [m.joining.reply(join_refused(code, m.member_id)) for m in members if m.joining is not None]
+        syncs = [m.syncing.reply(sync_refused(code)) for m in members if m.syncing is not None]
+        return joins + syncs
+
     # ---- the fold ------------------------------------------------------------------------------
 
     def apply(self, key: bytes, value: bytes | None, offset: Offset, now: Now) -> None:
