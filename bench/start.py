@@ -31,6 +31,7 @@ from rafka.core.record.builder import Record, build_batch
 
 ROOT = Path(__file__).parents[1]
 VERSIONS = {MetadataRequest: (3, 9), ProduceRequest: (0, 9)}
+PATIENCE_S = 20.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -95,7 +96,8 @@ def start(temp: Path, driver: str, settings: list[str]) -> tuple[float, float, f
 
 def acknowledge(host: str, port: int) -> None:
     """Produce one record to a topic that may not exist yet, and wait until it is acknowledged."""
-    with socket.create_connection((host, port)) as wire:
+    deadline = time.monotonic() + PATIENCE_S
+    with socket.create_connection((host, port), PATIENCE_S) as wire:
         wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         topics = [MetadataRequestTopic(name="first")]
         while True:
@@ -105,6 +107,7 @@ def acknowledge(host: str, port: int) -> None:
             (topic,) = answer.topics
             if topic.error_code == 0 and all(p.leader_id >= 0 for p in topic.partitions):
                 break
+            assert time.monotonic() < deadline, f"no leader: {topic}"
             time.sleep(0.001)
         batch = bytes(build_batch([Record(key=None, value=b"x" * 100)], timestamp=0))
         data = [TopicProduceData(name="first", partition_data=[PartitionProduceData(index=0, records=batch)])]
@@ -112,6 +115,7 @@ def acknowledge(host: str, port: int) -> None:
             answer = ask(wire, ProduceRequest(acks=1, timeout_ms=1000, topic_data=data), ProduceResponse)
             if answer.responses[0].partition_responses[0].error_code == 0:
                 return
+            assert time.monotonic() < deadline, f"not acknowledged: {answer}"
 
 
 def ask(wire: socket.socket, request, answer_class):
