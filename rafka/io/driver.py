@@ -488,11 +488,22 @@ class Engine:
             return None
         for conn in list(self.connections.values()):
             self._end(conn, "the broker stops")
+        self.close()
+        return self.exit_code
+
+    def close(self) -> None:
+        """Close all that is open; after a turn that raised, too."""
+        for conn in self.connections.values():
+            conn.discard(self.files)
+            conn.sock.close()
+        self.connections.clear()
+        for listener in self.listeners:
+            listener.close()
+        self.listeners.clear()
         self.files.close()
         if self._reserve is not None:
             os.close(self._reserve)
             self._reserve = None
-        return self.exit_code
 
 
 def _reserve() -> int | None:

@@ -66,12 +66,15 @@ class PortableDriver:
         self._token = trio.lowlevel.current_trio_token()
         if self._is_terminated:
             self._end()
-        async with trio.open_nursery() as self._nursery:
-            if threading.current_thread() is threading.main_thread():
-                await self._nursery.start(self._signals)
-            while (code := engine.turn()) is None:
-                await self._pause(engine.wait_ns(time.monotonic_ns()))
-            self._nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                if threading.current_thread() is threading.main_thread():
+                    await self._nursery.start(self._signals)
+                while (code := engine.turn()) is None:
+                    await self._pause(engine.wait_ns(time.monotonic_ns()))
+                self._nursery.cancel_scope.cancel()
+        finally:
+            engine.close()
         return code
 
     async def _pause(self, wait_ns: int | None) -> None:

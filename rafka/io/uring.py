@@ -70,13 +70,14 @@ class UringDriver:
     def run(self, machine: Machine, data_dir: str) -> int:
         """Take turns until the machine asks to Stop; give its exit code."""
         self._ring = self._make_ring()
+        self._engine = Engine(machine, data_dir, self, self._journal)
         try:
-            self._engine = Engine(machine, data_dir, self, self._journal)
             with self._signals(), calm_collector():
                 return self._loop()
         finally:
             self._abandon_operations()
             self._ring.close()
+            self._engine.close()
 
     def _loop(self) -> int:
         engine, ring = self._engine, self._ring

@@ -111,10 +111,17 @@ def test_a_run_leaves_no_descriptor_open(run):
     assert descriptors() == before
 
 
-def test_what_a_machine_raises_comes_out_of_run(run):
+def test_what_a_machine_raises_comes_out_of_run_and_all_is_closed(run):
     def script(s):
+        port = yield from s.listen()
+        client, _ = yield from s.connect(port)
         yield from s.ask(Write(A, 0, [bytes(MIB)]))
-        raise ZeroDivisionError("a bug")
+        try:
+            raise ZeroDivisionError("a bug")
+        finally:
+            client.sock.close()
 
+    before = sorted(Path("/proc/self/fd").iterdir())
     with pytest.raises(ZeroDivisionError, match="a bug"):
         run(script)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before

@@ -1,16 +1,19 @@
 """Slow readers, greedy ones, idle ones, and more of them than descriptors: each driver serves the others."""
 
+import fcntl
 import os
 import resource
 import socket
+import struct
+import termios
 import threading
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 
 import pytest
 
 from rafka.core.effects import Fill, Send, Write
-from rafka.core.events import Received
+from rafka.core.events import Filled, Received
 from rafka.core.types import File, FileSlice
 from rafka.io import driver as driver_module
 from rafka.io.driver import TURN_BYTES_MAX, UNSENT_MAX
@@ -138,6 +141,51 @@ def test_those_who_fetch_much_do_not_keep_waiting_those_who_ask_for_little(run):
     run(script)
 
 
+def test_those_who_fetch_much_do_not_slow_down_those_who_send(run):
+    """Twelve clients take all they can from a file, one sends a large batch: its bytes come in as fast as it sends.
+
+    With every fetcher insatiable, a turn has `TURN_BYTES_MAX` for them and as much for what is received: so what has
+    reached the sender's socket is taken in within three turns, however much the others want.
+    """
+    size = 16 * MIB
+
+    def script(s):
+        port = yield from s.listen()
+        yield from s.ask(Write(A, 0, [bytes(8 * MIB)]))
+        fetchers = []
+        for _ in range(12):
+            fetchers.append((yield from s.connect(port)))
+        sender, sending = yield from s.connect(port)
+        batch = bytearray(size)
+        s.do(Fill(sending, memoryview(batch)))
+        yield
+        data = pattern(size)
+        rest = memoryview(data)
+        owed = {conn: 0 for _, conn in fetchers}
+        (incoming,) = [conn for conn in s.connections if conn.id == sending]
+        due = deque()
+        fetched = 0
+        while incoming.fill is not None:
+            for client, conn in fetchers:
+                taken = client.pull()
+                client.data.clear()
+                fetched += taken
+                owed[conn] -= taken
+                if owed[conn] < 2 * MIB:  # there is always more to send than a turn can
+                    owed[conn] += 8 * MIB
+                    s.do(Send(conn, [FileSlice(A, 0, 8 * MIB)]))
+            rest = rest[sender.send(rest) :]
+            due.append(incoming.filled + min(in_queue(incoming.sock), TURN_BYTES))
+            yield
+            if incoming.fill is not None and len(due) > 3:
+                assert incoming.filled >= due.popleft()
+        yield from s.until(lambda: any(isinstance(event, Filled) for event in s.events))
+        assert batch == data
+        assert fetched > size  # they did fetch meanwhile
+
+    run(script)
+
+
 def test_one_turn_moves_a_bounded_number_of_bytes_each_way(run):
     def script(s):
         port = yield from s.listen()
@@ -213,6 +261,11 @@ def test_thousands_of_idle_connections_cost_a_descriptor_each_and_little_memory(
         for client in clients:
             client.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def in_queue(sock):
+    """Bytes that have come and nobody has taken."""
+    return struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, bytes(4)))[0]
 
 
 def resident():
