@@ -71,6 +71,8 @@ def produce(  # noqa: PLR0913 – one parameter for each option
     headers = tuple((name, os.fsencode(text)) for name, text in read_pairs(pairs, "--header"))
     if key is not None and key_separator is not None:
         raise click.UsageError("--key gives all records one key: no --key-separator with it")
+    if not values and source.isatty():
+        click.echo("each line is a record; Ctrl-D ends", err=True)
     form = LineForm(key, key_separator, null, headers)
     lots = iter([[os.fsencode(value) for value in values]]) if values else lines_of(source)
     with Cluster(bootstrap, [topic], may_create=True) as cluster, Progress("sent") as progress:

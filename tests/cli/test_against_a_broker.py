@@ -185,6 +185,19 @@ def test_two_members_share_the_partitions_and_the_survivor_takes_all(broker):
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no terminals here")
+def test_who_types_records_is_told_how_to_end(broker, topic):
+    ours, theirs = os.openpty()
+    try:
+        with Background(broker, "produce", topic, stdin=theirs) as producer:
+            assert producer.stderr.readline() == "each line is a record; Ctrl-D ends\n"
+            os.write(ours, b"typed\n\x04")
+            assert producer.communicate(timeout=PATIENCE_S)[0] == f"sent 1 record(s) to {topic}\n"
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no terminals here")
 def test_a_terminal_gets_a_drawn_table(broker, topic):
     ours, theirs = os.openpty()
     try:
