@@ -44,7 +44,7 @@ class ToyNode:
 
     def _open(self):
         yield List(File(""))
-        yield from self.log.recover(clean=False)
+        yield from self.log.recover()
 
     def handle(self, event, now):
         match event:

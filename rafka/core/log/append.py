@@ -22,15 +22,17 @@ from rafka.core.config import LogConfig
 from rafka.core.effects import Sync, SyncDir, Truncate, Write
 from rafka.core.errors import ErrorCode
 from rafka.core.events import DiskEvent, Failed, Synced, Written
+from rafka.core.log.chain import BEGINS_ANEW, PREFIX_BYTES
 from rafka.core.log.directory import make
-from rafka.core.log.epochs import Epochs
 from rafka.core.log.errand import Errand
-from rafka.core.log.producers import Producers
+from rafka.core.log.keeping import Keeper
+from rafka.core.log.restored import Restored
 from rafka.core.log.retention import must_roll
 from rafka.core.log.segment import Segment
 from rafka.core.log.tail import Tail
 from rafka.core.machine import Outbox
 from rafka.core.record.batch import Batch, Header, patch
+from rafka.core.record.crc64 import crc64_from
 from rafka.core.types import NO_ANSWER, Buffer, File, MonoNs, Now, Token, Uuid
 
 RETRY_NS = 1_000_000_000
@@ -42,18 +44,19 @@ RELATIVE_OFFSET_MAX = (1 << 31) - 1
 class _Chunk:
     """Batches of one segment, end to end, that wait for their Write or for its answer."""
 
-    __slots__ = ("buffers", "end_offset", "position", "segment", "size_bytes", "token")
+    __slots__ = ("buffers", "chain", "end_offset", "position", "segment", "size_bytes", "token")
 
     def __init__(self, segment: Segment, position: int) -> None:
         self.segment = segment
         self.position = position
         self.size_bytes = 0
         self.end_offset = 0
+        self.chain = 0
         self.buffers: list[Buffer] = []
         self.token: Token = NO_ANSWER
 
 
-class Appender:
+class Appender(Keeper):
     """The log in `directory` (`orders-0`) as its writer sees it; identity: topic id and partition."""
 
     __slots__ = (
@@ -64,45 +67,42 @@ class Appender:
         "_in_flight",
         "_making",
         "_naming",
-        "_out",
         "_queue",
         "_retry_at",
         "_sync_token",
         "_synced_offset",
         "_syncing_offset",
         "_unnamed",
+        "_written_chain",
         "_written_position",
-        "config",
-        "directory",
         "durable_offset",
-        "epochs",
         "failed",
-        "identity",
         "is_offline",
         "log_end_offset",
         "log_start_offset",
-        "producers",
-        "segments",
         "tail",
         "written_offset",
     )
 
-    def __init__(self, directory: File, out: Outbox, config: LogConfig, identity: tuple[Uuid, int]) -> None:
-        self.directory = directory
-        self.config = config
-        self.identity = identity
+    def __init__(
+        self,
+        directory: File,
+        out: Outbox,
+        config: LogConfig,
+        identity: tuple[Uuid, int],
+        restored: Restored | None = None,
+    ) -> None:
+        super().__init__(directory, out, config, identity, restored)
         self.log_start_offset = self.log_end_offset = 0
         self.written_offset = self.durable_offset = 0
         self.failed: ErrorCode | None = None
         self.is_offline = False
-        self.segments: list[Segment] = []
         self.tail = Tail()
-        self.epochs = Epochs()
-        self.producers = Producers()
-        self._out = out
         self._queue: deque[_Chunk] = deque()
         self._in_flight: deque[_Chunk] = deque()
         self._written_position = 0
+        self._written_chain = self.seed
+        """The chain at written_offset."""
         self._synced_offset = self._syncing_offset = 0
         self._sync_token = self._cutting = self._naming = NO_ANSWER
         self._directory_made = self._making = False
@@ -137,14 +137,19 @@ class Appender:
         """
         assert self.refuses(now) is None
         first = offset = self.log_end_offset
-        self.epochs.begin(leader_epoch, offset)
+        if leader_epoch > self.epochs.latest:
+            self._begin_epoch(leader_epoch, offset)
         for view, header in batches:
             patch(view, offset, leader_epoch)
             chunk = self._chunk_for(header, offset, now.wall)
             last_offset = offset + header.last_offset_delta
-            self.tail.add(offset, self._account(chunk.segment, header, last_offset))
+            segment = chunk.segment
+            self.tail.add(offset, self._account(segment, header, last_offset))
+            chunk.chain = segment.chain = crc64_from(segment.chain, view[:PREFIX_BYTES])
             self.producers.update(header, offset, now.wall)
             offset = last_offset + 1
+            if segment.is_link_due():
+                segment.link(offset)
             chunk.buffers.append(view)
             chunk.size_bytes += len(view)
             chunk.end_offset = self.log_end_offset = offset
@@ -154,7 +159,7 @@ class Appender:
         """Ask for what was appended to be written and, under flush=fsync, synced; once a turn."""
         if not self.is_offline and not self._cutting:
             self._write(now)
-            self._sync()
+            self._sync(now)
 
     def completed(self, event: DiskEvent, now: Now) -> None:
         """Take the answer to one of our effects; `out.moved` tells the parent when promises or failures changed."""
@@ -167,6 +172,8 @@ class Appender:
         elif isinstance(event, Synced):
             self._synced_offset = self._syncing_offset
             self._sync_token = NO_ANSWER
+            if self._marks:
+                self._save_marks(self._synced_offset, now)
         elif event.token == self._cutting:
             self._cutting = NO_ANSWER
         elif event.token == self._naming:
@@ -186,8 +193,7 @@ class Appender:
             if far or must_roll(segment, header, self.config, wall_ms):
                 segment = None
         if segment is None:
-            segment = self._active = Segment(self.directory, offset)
-            self.segments.append(segment)
+            segment = self._begin_segment(offset)
             self._out.alarms.set(self, MonoNs(0))
         segment.modified_ms = wall_ms
         if segment.begun_ms < 0:
@@ -195,6 +201,22 @@ class Appender:
         if not self._queue or self._queue[-1].segment is not segment:
             self._queue.append(_Chunk(segment, segment.size_bytes))
         return self._queue[-1]
+
+    def _begin_segment(self, offset: int) -> Segment:
+        former = self.segments[-1] if self.segments else None
+        if former is not None:
+            self._marks.append(self._mark(former, offset, is_end=True))
+        segment = Segment(self.directory, offset, self._written_chain if former is None else former.chain)
+        if former is None and offset > 0:
+            segment.flags = BEGINS_ANEW
+        self._active = segment
+        self.segments.append(segment)
+        return segment
+
+    def _begin_epoch(self, epoch: int, offset: int) -> None:
+        if self.epochs.latest >= 0:
+            self._save_at = 0
+        self.epochs.begin(epoch, offset)
 
     # ---- writing and syncing -----------------------------------------------------------------------
 
@@ -218,7 +240,7 @@ class Appender:
         self._unnamed = chunk.segment
         return True
 
-    def _sync(self) -> None:
+    def _sync(self, now: Now) -> None:
         """Ask for a Sync of all that was asked to be written; under flush=os only so that a segment may end."""
         if self._sync_token or not (self.config.flush_fsync or self._queue):
             return
@@ -227,7 +249,11 @@ class Appender:
         if target > self._syncing_offset:
             self._syncing_offset = target
             self._sync_token = self._out.token(self)
-            self._out.effects.append(Sync(self._segment_before(target).file, self._sync_token))
+            segment = self._segment_before(target)
+            self._out.effects.append(Sync(segment.file, self._sync_token))
+            if not self._queue and self._is_mark_due(segment, now):
+                assert target == self.log_end_offset, "all that was appended is covered"
+                self._marks.append(self._mark(segment, target, is_end=False))
 
     def _on_written(self, token: Token) -> None:
         for chunk in self._in_flight:
@@ -237,6 +263,7 @@ class Appender:
             chunk = self._in_flight.popleft()
             self.written_offset = chunk.end_offset
             self._written_position = chunk.position + chunk.size_bytes
+            self._written_chain = chunk.chain
             self.failed = None
             if chunk.segment is self._unnamed and not self._naming:
                 self._naming = self._out.token(self)
@@ -294,6 +321,7 @@ class Appender:
         self.tail.cut(end)
         self.epochs.cut(end)
         self.producers.take_back(end)
+        self._unmark(end)
         if not self._in_flight:  # not even the directory could be made
             self.segments.clear()
             self._active = None
@@ -303,7 +331,8 @@ class Appender:
         while self.segments[-1] is not broken:
             self.segments.pop()
         self._active = broken
-        broken.cut(0 if broken.base_offset == end else self._written_position, end)
+        position = 0 if broken.base_offset == end else self._written_position
+        broken.cut(position, end, self._written_chain)
         if broken is self._unnamed and broken.size_bytes == 0:
             self._unnamed = None
         self._cutting = self._out.token(self)

@@ -5,14 +5,14 @@ magic and CRC-32C. It begins, at offset 0, with a seed of topic id and partition
 appended and of nothing else: not of where segments end, nor of when anything was synced. A batch that is missing,
 stale, misdirected or out of place changes it, and by its CRC-32C every batch's content is held to it as well.
 
-The file is a row of links of 100 bytes, appended as the segment grows. A link says of the batches before `position`
+The file is a row of links of 104 bytes, appended as the segment grows. A link says of the batches before `position`
 that they were synced when it was written. That stays true whatever happens to the process, so no marker of a clean
 end is needed: the last link is the recovery point, and only what lies after it is read at a start. A truncation
 first replaces the file. Links need no sync of their own: without the last one, more is read.
 
       0  crc                   uint32  CRC-32C of seed (int64), base offset (int64), and the bytes from 4 on
       4  version               uint16  0
-      6  flags                 uint16  1: begins anew; 2: was rewritten
+      6  flags                 uint16  1: begins anew; 2: was rewritten; 4: interim
       8  start                 uint64  the chain before the segment's first batch
      16  end_offset            int64   the offset after the last batch before `position`
      24  position              int64
@@ -20,16 +20,18 @@ first replaces the file. Links need no sync of their own: without the last one, 
      40  first_timestamp       int64   the largest of the first batch; -1: none
      48  max_timestamp         int64   the largest before `position`; -1: none
      56  max_timestamp_offset  int64   the last offset of the batch that has it
-     64  snapshot_offset       int64   whose snapshot has the producers at end_offset; -1: there were none
+     64  snapshot_offset       int64   whose snapshot has the producers at end_offset; -1: there were none; -2: unknown
      72  epoch_start           int64   where `epoch` began
      80  epoch                 int32   the newest leader epoch before end_offset; -1: none
-     84  index_entries         uint32  of `.index`, for batches before `position`
-     88  index_crc             uint32  CRC-32C of that many entries
-     92  time_entries          uint32  of `.timeindex`
-     96  time_crc              uint32
+     84  snapshot_crc          uint32  the CRC-32C in that snapshot
+     88  index_entries         uint32  of `.index`, for batches before `position`
+     92  index_crc             uint32  CRC-32C of that many entries
+     96  time_entries          uint32  of `.timeindex`
+    100  time_crc              uint32
 
 BEGINS_ANEW: it does not continue the segment before it (what that ended with was not known). REWRITTEN: compaction
-has left other batches than were chained, so what follows does not continue it.
+has left other batches than were chained, so what follows does not continue it. INTERIM: only end_offset, position
+and chain count; it says nothing of what is synced.
 """
 
 from struct import Struct
@@ -40,14 +42,17 @@ from rafka.core.shape import value
 from rafka.core.types import Buffer, Uuid
 
 CHAIN = ".chain"
-LINK_BYTES = 100
+LINK_BYTES = 104
 PREFIX_BYTES = 21
 """What of a batch is chained."""
 VERSION = 0
 BEGINS_ANEW = 1
 REWRITTEN = 2
+INTERIM = 4
+NO_PRODUCERS = -1
+UNKNOWN = -2
 
-_link = Struct(">HHQqqQqqqqqiIIII")
+_link = Struct(">HHQqqQqqqqqiIIIII")
 _bound = Struct(">Qq")
 assert _link.size == LINK_BYTES - 4
 
@@ -67,10 +72,33 @@ class Link:
     snapshot_offset: int
     epoch_start: int
     epoch: int
+    snapshot_crc: int
     index_entries: int
     index_crc: int
     time_entries: int
     time_crc: int
+
+
+def interim(link: Link, end_offset: int, position: int, chain: int) -> Link:
+    """Make a link that lies before `link` and only holds the chain."""
+    return Link(
+        link.flags | INTERIM,
+        link.start,
+        end_offset,
+        position,
+        chain,
+        link.first_timestamp,
+        link.max_timestamp,
+        link.max_timestamp_offset,
+        UNKNOWN,
+        link.epoch_start,
+        link.epoch,
+        0,
+        link.index_entries,
+        link.index_crc,
+        link.time_entries,
+        link.time_crc,
+    )
 
 
 def seed(topic_id: Uuid, partition: int) -> int:
@@ -98,6 +126,7 @@ def encode(link: Link, seed: int, base_offset: int) -> bytes:
         link.snapshot_offset,
         link.epoch_start,
         link.epoch,
+        link.snapshot_crc,
         link.index_entries,
         link.index_crc,
         link.time_entries,

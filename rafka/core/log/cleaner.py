@@ -29,11 +29,11 @@ from rafka.core.effects import Read, Unlink, Write
 from rafka.core.errors import CorruptRecord, RafkaError, StorageError
 from rafka.core.events import Loaded
 from rafka.core.log.append import RELATIVE_OFFSET_MAX
+from rafka.core.log.chain import REWRITTEN, chained
 from rafka.core.log.checkpoint import CLEANED_UP_TO, log_start_text, replace
 from rafka.core.log.compaction import OffsetMap, compact
 from rafka.core.log.directory import ensure
 from rafka.core.log.log import Log
-from rafka.core.log.retention import OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES
 from rafka.core.log.segment import Segment
 from rafka.core.log.swap import CLEANED, Gone, swap
 from rafka.core.record.batch import HEADER_BYTES, Batch, Header, check, size_at
@@ -197,7 +197,8 @@ class _Cleaning:
     # ---- copying -----------------------------------------------------------------------------------
 
     def _rewrite(self, group: Sequence[Segment], end: int) -> Script[None]:
-        new = Segment(self.log.directory, group[0].base_offset)
+        new = Segment(self.log.directory, group[0].base_offset, group[0].start)
+        new.flags = group[0].flags | REWRITTEN
         new.file = File(new.file + CLEANED)
         new.modified_ms = max(segment.modified_ms for segment in group)
         ensure((yield Unlink(new.file)))
@@ -206,6 +207,7 @@ class _Cleaning:
             if is_changed:
                 yield from swap(self.log, group, new, self)
                 self._generation = self.log.generation
+                yield from self.log.save_rewritten(new)
         except (Gone, CorruptRecord, StorageError):
             if new.file.endswith(CLEANED) and not self.log.is_offline:
                 yield Unlink(new.file)  # if that fails, the next start removes it
@@ -230,7 +232,7 @@ class _Cleaning:
                     is_changed = is_changed or left is None or (left is not batch and left != batch)
                     if left is not None:
                         kept.append(left)
-                        self._account(new, header if left is batch else Header(left))
+                        self._account(new, left, header if left is batch else Header(left))
                 if kept:
                     ensure((yield Write(new.file, at, kept)))
                     self.check(group)
@@ -244,8 +246,11 @@ class _Cleaning:
             batch, header, self.offsets, self.codecs, self.wall_ms, retention_ms, last_of_producer=keep
         )
 
-    def _account(self, new: Segment, header: Header) -> None:
+    def _account(self, new: Segment, batch: Buffer, header: Header) -> None:
+        if new.is_link_due():
+            new.link(header.base_offset)
         interval = self.log.config.index_interval_bytes
+        new.chain = chained(new.chain, batch)
         new.add(header.last_offset, header.size_bytes, header.max_timestamp, interval)
 
     # ---- reading -----------------------------------------------------------------------------------
@@ -275,7 +280,7 @@ def groups(log: Log, sources: Sequence[Segment]) -> list[tuple[list[Segment], in
     found: list[tuple[list[Segment], int]] = []
     size = offsets = times = 0
     for segment, end in zip(sources, _ends(log, sources), strict=True):
-        more = (len(segment.offsets) * OFFSET_ENTRY_BYTES, len(segment.times) * TIME_ENTRY_BYTES)
+        more = (segment.offset_bytes, segment.time_bytes)
         fits = (
             bool(found)
             and size + segment.size_bytes <= config.segment_bytes

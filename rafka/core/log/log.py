@@ -10,27 +10,19 @@ Source: Kafka's `UnifiedLog`, `LocalLog`, `LogLoader`; KIP-107 (DeleteRecords).
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
 
 from rafka.core.config import LogConfig
 from rafka.core.effects import Rename, Sync, SyncDir, Truncate, Unlink
 from rafka.core.errors import CorruptRecord, ErrorCode, StorageError
-from rafka.core.events import Entry, Failed
-from rafka.core.log.checkpoint import (
-    CLEANED_UP_TO,
-    LOG_START,
-    TEMPORARY,
-    log_start_in,
-    log_start_text,
-    prepare,
-)
-from rafka.core.log.directory import belongs_to, content, discard, ensure, entries_of
-from rafka.core.log.recovery import keep, scan
+from rafka.core.events import Failed
+from rafka.core.log.chain import UNKNOWN
+from rafka.core.log.checkpoint import LOG_START, log_start_text, prepare
+from rafka.core.log.directory import discard, ensure
+from rafka.core.log.opening import Opening
+from rafka.core.log.restored import Restored
 from rafka.core.log.retention import expired
-from rafka.core.log.segment import SUFFIX, Segment, base_offset_of
-from rafka.core.log.swap import finish
-from rafka.core.log.upkeep import Upkeep, names
+from rafka.core.log.segment import Segment
+from rafka.core.log.upkeep import names
 from rafka.core.machine import Outbox
 from rafka.core.record.batch import Header
 from rafka.core.script import Script
@@ -39,29 +31,21 @@ from rafka.core.types import NO_ANSWER, File, MonoNs, Now, Uuid
 NEVER = 1 << 63
 
 
-class Log(Upkeep):
+class Log(Opening):
     """The log in `directory` (`orders-0`); identity: topic id and partition. Open it with recover()."""
 
-    __slots__ = ("_checkpointed_start",)
+    __slots__ = ()
 
-    def __init__(self, directory: File, out: Outbox, config: LogConfig, identity: tuple[Uuid, int]) -> None:
-        super().__init__(directory, out, config, identity)
-        self._checkpointed_start = 0
-
-    # ---- opening -----------------------------------------------------------------------------------
-
-    def recover(self, clean: bool) -> Script[None]:
-        """Open the log: check every batch, cut off a torn tail, and make durable what is kept.
-
-        If it cannot be opened, failed is KAFKA_STORAGE_ERROR and is_offline true, and a note says why.
-        """
-        del clean  # nothing is trusted yet that would make a clean log quicker to open
-        try:
-            yield from self._recover()
-        except (CorruptRecord, StorageError) as error:
-            self.failed = ErrorCode.KAFKA_STORAGE_ERROR
-            self.is_offline = True
-            self._out.note("error", "log offline", log=self.directory, reason=str(error))
+    def __init__(
+        self,
+        directory: File,
+        out: Outbox,
+        config: LogConfig,
+        identity: tuple[Uuid, int],
+        restored: Restored | None = None,
+    ) -> None:
+        super().__init__(directory, out, config, identity, restored)
+        self._checkpointed_start = self._known_offset = 0
 
     def check(self) -> None:
         """Assert every invariant; the simulator calls it after each event."""
@@ -72,106 +56,8 @@ class Log(Upkeep):
         assert self._active is None or self._active is self.segments[-1]
         if self.log_start_offset < self.log_end_offset:
             assert bases[0] <= self.log_start_offset, "the log has all that it says it has"
-
-    def _recover(self) -> Script[None]:
-        entries = yield from entries_of(self.directory)
-        if entries is None:
-            return
-        if not (yield from belongs_to(self.directory, entries, self.identity[0])):
-            yield from discard(self.directory, self.identity[0])  # another topic had this name
-            return
-        yield from self._remove(entry.name for entry in entries if entry.name.endswith(TEMPORARY))
-        if (yield from finish(self.directory, entries)):
-            entries = (yield from entries_of(self.directory)) or []
-        start = yield from self._checkpoint_of(entries, LOG_START)
-        cleaned_up_to = yield from self._checkpoint_of(entries, CLEANED_UP_TO)
-        self.first_dirty_offset = -1 if cleaned_up_to is None else cleaned_up_to
-        bases = yield from self._bases(entries, start)
-        if not bases and start is None:
-            return  # an empty directory is made and synced again: it may not be durable
-        self._directory_made = True
-        self.log_start_offset = self.log_end_offset = bases[0] if bases else start or 0
-        if start is not None and self.log_start_offset > start:
-            raise CorruptRecord(0, f"offsets {start} to {self.log_start_offset} are missing")
-        yield from self._scan(bases)
-        if start is not None and start > self.log_end_offset:  # the tail is lost: flush=os
-            yield from self._remove(_name(base) for base in bases)
-            self._forget(start)
-        self.log_start_offset = max(self.log_start_offset, start or 0)
-        self._opened()
-        self._date(entries)
-
-    def _scan(self, bases: Sequence[int]) -> Script[None]:
-        for base in bases:
-            if self.segments and base != self.log_end_offset:
-                raise CorruptRecord(0, f"offsets {self.log_end_offset} to {base} are missing")
-            segment = Segment(self.directory, base)
-            self.segments.append(segment)
-            broken = yield from scan(segment, self._take)
-            if broken is not None and base != bases[-1]:
-                raise CorruptRecord(broken.position, f"{segment.file}: {broken.reason}")
-            if broken is not None:
-                self._warn(segment, broken)
-            if base == bases[-1]:
-                yield from keep(segment, self.directory, cut=broken is not None)
-
-    def _checkpoint_of(self, entries: Sequence[Entry], name: str) -> Script[int | None]:
-        for entry in entries:
-            if entry.name == name:
-                file = File(f"{self.directory}/{name}")
-                start = log_start_in((yield from content(file, entry.size)))
-                if start is None:
-                    self._out.note("warning", "checkpoint ignored", file=file)
-                return start
-        return None
-
-    def _bases(self, entries: Sequence[Entry], start: int | None) -> Script[list[int]]:
-        """Pick the segments in order; remove what should have gone before the crash."""
-        found = (base_offset_of(entry.name) for entry in entries if not entry.is_dir)
-        bases = sorted(base for base in found if base is not None)
-        gone = [base for base, following in pairwise(bases) if following <= (start or 0)]
-        yield from self._remove(_name(base) for base in gone)
-        return bases[len(gone) :]
-
-    def _take(self, segment: Segment, header: Header) -> None:
-        position = self._account(segment, header, header.last_offset)
-        if header.base_offset > self.log_end_offset:
-            self.tail.cut(0)  # compaction has left a gap: an offset in it is in the batch after
-        self.tail.add(header.base_offset, position)
-        self.epochs.begin(header.leader_epoch, header.base_offset)
-        self.producers.update(header, header.base_offset, header.max_timestamp)
-        self.producers.keep(header.last_offset + 1)
-        self.log_end_offset = header.last_offset + 1
-
-    def _warn(self, segment: Segment, broken: CorruptRecord) -> None:
-        fields = {"file": segment.file, "position": broken.position, "reason": broken.reason}
-        self._out.note("warning", "torn tail cut off", log_end_offset=self.log_end_offset, **fields)
-
-    def _opened(self) -> None:
-        end = self.written_offset = self.durable_offset = self.log_end_offset
-        self._synced_offset = self._syncing_offset = end
-        self._checkpointed_start = self.log_start_offset
-        self._active = self.segments[-1] if self.segments else None
-        self._place_end()
-        self.epochs.advance(self.log_start_offset)
-
-    def _date(self, entries: Sequence[Entry]) -> None:
-        modified_ms = {entry.name: entry.modified_ms for entry in entries}
         for segment in self.segments:
-            segment.modified_ms = modified_ms.get(_name(segment.base_offset), -1)
-
-    def _place_end(self) -> None:
-        """Take all that is in memory for written."""
-        has_any = bool(self.segments) and self.segments[0].base_offset < self.written_offset
-        self._written_position = self._segment_before(self.written_offset).size_bytes if has_any else 0
-
-    def _forget(self, offset: int) -> None:
-        """Become an empty log at `offset`."""
-        self.segments.clear()
-        self.tail.cut(0)
-        self.producers.clear()
-        self.epochs.cut(0)
-        self.log_start_offset = self.log_end_offset = offset
+            assert segment.saved_position <= segment.size_bytes, "nothing is vouched for that is not there"
 
     # ---- cutting at the start ----------------------------------------------------------------------
 
@@ -273,19 +159,33 @@ class Log(Upkeep):
         kept = bisect_right(self.segments, end, key=_base_offset)
         if end < self.log_start_offset:  # of the batch that holds the end, a part was deleted: all goes
             end, kept = self.log_start_offset, 0
+        yield from self._saved()
+        self._stop_saving(end)
+        chain = self.seed
+        if kept:
+            chain = yield from self._chain_before(self.segments[kept - 1], position)
+            yield from self._restore(self.segments[kept - 1])
+        self._snapshot = (UNKNOWN, 0)
         gone = self.segments[kept:]
         del self.segments[kept:]
         self._active = self.segments[-1] if self.segments else None
+        self._written_chain = chain
         if self._active is not None:
-            self._active.cut(position, end)
+            self._active.unsave()
+            self._active.cut(position, end, chain)
         self._end_at(end)
         for segment in reversed(gone):
             yield from self._remove(names(segment))
             ensure((yield SyncDir(self.directory)))
-        if self._active is not None:
+        if self._active is not None:  # first what vouches for what is to go
+            yield from self._remove(names(self._active)[1:-1])
+            ensure((yield SyncDir(self.directory)))
             ensure((yield Truncate(self._active.file, position)))
             ensure((yield Sync(self._active.file, NO_ANSWER)))
-        yield from self._read_producers()
+        yield from self._read_producers(end)
+        if self._active is not None:
+            self._to_save.append(self._mark(self._active, end, is_end=False))
+            yield from self._save_all()
 
     def _end_at(self, end: int) -> None:
         self._generation += 1
@@ -298,9 +198,10 @@ class Log(Upkeep):
         self.tail.cut(end)
         self.epochs.cut(end)
 
-    def _read_producers(self) -> Script[None]:
-        """Learn from the headers who the producers are."""
-        self.producers.clear()
+    def _read_producers(self, end: int) -> Script[None]:
+        """Learn from the headers what producers did last; those that did nothing above `end` are known."""
+        untouched = self.producers.below(end)
+        self.producers.become({})
 
         def take(header: Header) -> bool:
             self.producers.update(header, header.base_offset, header.max_timestamp)
@@ -308,9 +209,40 @@ class Log(Upkeep):
 
         for segment in self.segments:
             yield from self._walk(segment, 0, take)
-        self.producers.keep(self.log_end_offset)
+        self.producers.become(self.producers.states() | untouched)
+        self.producers.is_changed = True
 
     # ---- taking away -------------------------------------------------------------------------------
+
+    def close(self) -> Script[None]:
+        """Save what a start would otherwise have to read; the log takes no more. All that it has must be durable.
+
+        Under flush=os everything is synced now. What fails costs the next start time, and nothing else.
+        """
+        if self.is_offline or self._cutting:
+            return
+        self._retry_at = NEVER
+        yield from self.settled()
+        active = self._active
+        try:
+            if active is not None and self._synced_offset < self.log_end_offset:
+                ensure((yield Sync(active.file, NO_ANSWER)))
+                ensure((yield SyncDir(self.directory)))
+                self._synced_offset = self._syncing_offset = self.log_end_offset
+        except StorageError as error:
+            self._out.note("warning", "log not synced", log=self.directory, reason=str(error))
+            return
+        yield from self._saved()
+        self._stop_errand()
+        self._to_save += self._marks
+        self._marks = []
+        if active is not None and (active.saved_position < active.size_bytes or self._has_news()):
+            self._to_save.append(self._mark(active, self.log_end_offset, is_end=False))
+        yield from self._save_all(durably=False)
+
+    def _has_news(self) -> bool:
+        """Whether anything but batches has changed that the last link names."""
+        return self.producers.is_changed or self._epochs_saved != self.epochs.entries
 
     def destroy(self) -> Script[None]:
         """Remove the log of a deleted topic. Its directory's name is free once the first effect is performed.
@@ -320,20 +252,13 @@ class Log(Upkeep):
         self.is_offline = True
         self.failed = ErrorCode.KAFKA_STORAGE_ERROR
         self._generation += 1
+        self._stop_saving(0)
         self._out.alarms.clear(self)
         try:
             yield from discard(self.directory, self.identity[0])
         except StorageError as error:
             self._out.note("warning", "log not removed", log=self.directory, reason=str(error))
 
-    def _remove(self, names: Iterable[str]) -> Script[None]:
-        for name in names:
-            ensure((yield Unlink(File(f"{self.directory}/{name}"))))
-
 
 def _base_offset(segment: Segment) -> int:
     return segment.base_offset
-
-
-def _name(base_offset: int, suffix: str = SUFFIX) -> str:
-    return f"{base_offset:020d}{suffix}"

@@ -31,9 +31,11 @@ class Duplicate:
 class Producers:
     """The producers of one partition."""
 
-    __slots__ = ("_states", "_undo")
+    __slots__ = ("_states", "_undo", "is_changed")
 
     def __init__(self) -> None:
+        self.is_changed = False
+        """Whether there is more to know than the newest snapshot says."""
         self._states: dict[int, State] = {}
         self._undo: deque[tuple[int, int, State | None]] = deque()
 
@@ -80,6 +82,7 @@ class Producers:
             seen = (first, (first + header.last_offset_delta) % SEQUENCES, base_offset)
             batches = (*batches[1 - BATCHES_KEPT :], seen)
         self._states[producer] = (header.producer_epoch, batches, wall_ms)
+        self.is_changed = True
 
     def keep(self, offset: int) -> None:
         """Everything below `offset` is in the file: it will not be taken back."""
@@ -97,10 +100,19 @@ class Producers:
             else:
                 self._states[producer] = former
 
-    def clear(self) -> None:
-        """Forget everybody: the log is about to be read again."""
-        self._states = {}
+    def become(self, states: dict[int, State]) -> None:
+        """Be what a snapshot says."""
+        self._states = states
         self._undo.clear()
+        self.is_changed = False
+
+    def below(self, offset: int) -> dict[int, State]:
+        """Return the producers whose last batch is below `offset`."""
+        return {k: state for k, state in self._states.items() if state[1] and state[1][-1][2] < offset}
+
+    def states(self) -> dict[int, State]:
+        """Return a copy of what there is to know."""
+        return dict(self._states)
 
     def active(self) -> list[tuple[int, int, int, int]]:
         """List every producer: id, epoch, last sequence (-1: none), wall-clock ms of its last append."""
@@ -112,4 +124,7 @@ class Producers:
     def expire(self, before_ms: int) -> None:
         """Forget who last appended before `before_ms` (producer.id.expiration.ms); none while it may be undone."""
         if not self._undo:
-            self._states = {k: state for k, state in self._states.items() if state[2] >= before_ms}
+            kept = {k: state for k, state in self._states.items() if state[2] >= before_ms}
+            if len(kept) < len(self._states):
+                self._states = kept
+                self.is_changed = True

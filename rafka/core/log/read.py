@@ -9,13 +9,10 @@ begins anew. Source: Kafka's `UnifiedLog.fetchOffsetByTimestamp`, KIP-79, KIP-73
 from collections.abc import Callable
 from typing import TypeVar
 
-from rafka.core.effects import Read
 from rafka.core.errors import CorruptRecord, ErrorCode, StorageError
-from rafka.core.events import Loaded
-from rafka.core.log.append import Appender
-from rafka.core.log.directory import ensure
+from rafka.core.log.beside import Beside, Moved
 from rafka.core.log.segment import Place, Segment
-from rafka.core.record.batch import HEADER_BYTES, LENGTH_OVERHEAD, MAGIC, Header, check
+from rafka.core.record.batch import Header, check
 from rafka.core.record.builder import Record, records_of
 from rafka.core.record.compression import Codecs
 from rafka.core.script import Script
@@ -35,11 +32,7 @@ Found = tuple[int, int, int]
 """Timestamp (-1: not asked for), offset and leader epoch (-1: unknown)."""
 
 
-class _Moved(Exception):
-    """What was being read is no longer there; search again."""
-
-
-class Reader(Appender):
+class Reader(Beside):
     """A log as its readers see it. Whatever they find is to be sent in the turn in which it was found."""
 
     __slots__ = ()
@@ -74,7 +67,7 @@ class Reader(Appender):
         end_offset = min(end_offset, self.written_offset)
         if place.base_offset >= end_offset:
             return []
-        limit = self._end_position(place, end_offset)
+        limit = min(self._end_position(place, end_offset), place.limit)
         length = min(limit - place.position, max_bytes)
         if at_least_one and length < place.size_bytes:
             length = place.size_bytes
@@ -121,6 +114,7 @@ class Reader(Appender):
     def _first_since(self, timestamp: int, codecs: Codecs) -> Script[Found | None]:
         for segment in list(self.segments):
             if segment.max_timestamp >= timestamp:
+                yield from self._restore(segment)
                 start = max(segment.before_time(timestamp), self.log_start_offset)
                 found = yield from self._since(segment, segment.near(start), timestamp, codecs)
                 if found is not None:
@@ -148,6 +142,7 @@ class Reader(Appender):
         for segment in sorted(self.segments, key=lambda segment: -segment.max_timestamp):
             if best is not None and best[0] >= segment.max_timestamp:
                 break
+            yield from self._restore(segment)
             near = segment.near(segment.max_timestamp_offset)
             found = yield from self._since(segment, near, segment.max_timestamp, codecs)
             if found is None:  # it was deleted, or taken back: see Segment.cut
@@ -182,33 +177,16 @@ class Reader(Appender):
         if not self.log_start_offset <= offset < self.written_offset:
             return ErrorCode.OFFSET_OUT_OF_RANGE
         segment = self._segment_of(offset)
+        if not segment.knows(offset):
+            yield from self._restore(segment)
         found = yield from self._walk(
             segment, segment.near(offset), lambda batch: batch.last_offset >= offset
         )
         if found is None:
             return ErrorCode.CORRUPT_MESSAGE
         position, header = found
-        return Place(segment.file, position, header.size_bytes, header.base_offset, self._generation)
-
-    def _walk(
-        self, segment: Segment, position: int, wanted: Callable[[Header], bool]
-    ) -> Script[tuple[int, Header] | None]:
-        """Read the headers of written batches from `position` on, up to one that is wanted."""
-        while position < (end := self._written_end(segment)):
-            data = yield from self._read(segment, position, min(LOOKUP_BYTES, end - position))
-            at = 0
-            while at + HEADER_BYTES <= len(data):
-                header = Header(data, at)
-                is_sound = header.magic == MAGIC and header.length >= HEADER_BYTES - LENGTH_OVERHEAD
-                if not is_sound or header.base_offset < segment.base_offset:
-                    raise CorruptRecord(position + at, "no batch header")
-                if wanted(header):
-                    return position + at, header
-                at += header.size_bytes
-            if at == 0:
-                raise CorruptRecord(position, "the file ends inside a batch header")
-            position += at
-        return None
+        limit = yield from self._checked(segment, position)
+        return Place(segment.file, position, header.size_bytes, header.base_offset, self._generation, limit)
 
     def _records(
         self, segment: Segment, position: int, header: Header, codecs: Codecs
@@ -217,23 +195,11 @@ class Reader(Appender):
         check(memoryview(data))
         return records_of(data, codecs)
 
-    def _read(self, segment: Segment, position: int, length: int) -> Script[bytes]:
-        while segment.is_moving:
-            yield Read(segment.file, 0, 1)  # whatever comes of it, it comes after the rename
-        generation, file = self._generation, segment.file
-        loaded = yield Read(file, position, length)
-        is_here = bool(self.segments) and self._segment_of(segment.base_offset) is segment
-        if not is_here or generation != self._generation or segment.file != file:
-            raise _Moved
-        ensure(loaded)
-        assert isinstance(loaded, Loaded)
-        return loaded.data
-
     def _steady(self, attempt: Callable[[], Script[T]]) -> Script[T | ErrorCode]:
         for _ in range(ATTEMPTS):
             try:
                 return (yield from attempt())
-            except _Moved:
+            except Moved:
                 continue
             except StorageError:
                 return ErrorCode.KAFKA_STORAGE_ERROR
@@ -242,13 +208,6 @@ class Reader(Appender):
         return ErrorCode.KAFKA_STORAGE_ERROR
 
     # ---- where things are --------------------------------------------------------------------------
-
-    def _written_end(self, segment: Segment) -> int:
-        """Return up to where a segment's file is written."""
-        if segment.base_offset >= self.written_offset:
-            return 0
-        is_newest = segment is self._segment_before(self.written_offset)
-        return self._written_position if is_newest else segment.size_bytes
 
     def _end_position(self, place: Place, end_offset: int) -> int:
         """Return where `end_offset` lies in place's file, or the file's end if that comes first."""

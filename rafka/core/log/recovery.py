@@ -1,9 +1,12 @@
-"""Opening a log: read it, check every batch, and keep the longest prefix that is whole.
+"""Reading a log's batches when it is opened, each checked, and the longest prefix that is whole kept.
 
 A segment is begun only once the one before it is synced whole. So a batch that fails its checks in the last
 segment is what a crash tore, and is cut off, with a warning that says how much; in an earlier segment it is
 damage to what was promised, and the log is not opened: CorruptRecord, never a silent cut.
-All in-memory state is a function of the batches, so nothing else needs to be trusted.
+
+What is read in the last segment is written again, byte for byte, before it is synced. A process before us may have
+had a sync fail: then the kernel may take pages for clean that never reached the disk, and a sync alone would say
+yes to what a power loss takes away (fsyncgate).
 """
 
 from collections.abc import Callable
@@ -21,12 +24,14 @@ READ_BYTES = 1 << 20
 BATCH_BYTES_MAX = 1 << 30
 """A length beyond this is damage: it is not worth a read."""
 
-Take = Callable[[Segment, Header], None]
+Take = Callable[[Segment, Header, memoryview], None]
 
 
-def scan(segment: Segment, take: Take) -> Script[CorruptRecord | None]:
-    """Check and take the batches of a segment in order; say what ended it before the end of the file."""
-    next_offset = segment.base_offset
+def scan(segment: Segment, next_offset: int, take: Take, *, again: bool) -> Script[CorruptRecord | None]:
+    """Check and take a segment's batches from where it ends now; say what ended that before the end of the file.
+
+    next_offset: no batch may begin below it. again: write what was taken again.
+    """
     length = READ_BYTES
     while True:
         position = segment.size_bytes
@@ -36,18 +41,23 @@ def scan(segment: Segment, take: Take) -> Script[CorruptRecord | None]:
         view = memoryview(loaded.data)
         if not view:
             return None
+        broken, used = None, 0
         try:
-            used = 0
             while (size := _size_within(view, used)) is not None:
-                header = check(view[used : used + size])
+                batch = view[used : used + size]
+                header = check(batch)
                 _in_order(header, next_offset)
                 next_offset = header.last_offset + 1
-                take(segment, header)
+                take(segment, header, batch)
                 used += size
             if used == 0:
                 length = _longer(view, length)
         except CorruptRecord as error:
-            return CorruptRecord(segment.size_bytes, error.reason)
+            broken = CorruptRecord(segment.size_bytes, error.reason)
+        if used and again:
+            ensure((yield Write(segment.file, position, [view[:used]])))
+        if broken is not None:
+            return broken
         length = length if used == 0 else READ_BYTES
 
 

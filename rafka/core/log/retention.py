@@ -19,12 +19,9 @@ Sources: Kafka's `LogSegment.shouldRoll`, `LogConfig.maxSegmentMs`, `UnifiedLog.
 from collections.abc import Sequence
 
 from rafka.core.config import LogConfig
+from rafka.core.log.index import OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES
 from rafka.core.log.segment import Segment
 from rafka.core.record.batch import Header
-
-OFFSET_ENTRY_BYTES = 8
-TIME_ENTRY_BYTES = 12
-"""What an entry costs in a file of Kafka's indexes."""
 
 
 def must_roll(segment: Segment, header: Header, config: LogConfig, wall_ms: int) -> bool:
@@ -80,6 +77,5 @@ def _is_full(segment: Segment, config: LogConfig) -> bool:
     """Whether an index has no room; the last place of the time index is kept for when the segment ends."""
     limit = config.segment_index_bytes
     return (
-        len(segment.offsets) >= limit // OFFSET_ENTRY_BYTES
-        or len(segment.times) >= limit // TIME_ENTRY_BYTES - 1
+        segment.offset_bytes > limit - OFFSET_ENTRY_BYTES or segment.time_bytes > limit - 2 * TIME_ENTRY_BYTES
     )

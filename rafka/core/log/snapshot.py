@@ -36,7 +36,7 @@ _former = Struct(">qi")
 _batch = Struct(">iiq")
 
 
-def encode(states: dict[int, State]) -> bytes:
+def snapshot_of(states: dict[int, State]) -> bytes:
     """Write a snapshot."""
     parts = [_count.pack(len(states))]
     former = [_count.pack(sum(len(batches) > 1 for _, batches, _ in states.values()))]
@@ -54,7 +54,12 @@ def encode(states: dict[int, State]) -> bytes:
     return _head.pack(VERSION, crc32c(content)) + content
 
 
-def decode(data: bytes) -> dict[int, State] | None:
+def crc_of(data: bytes) -> int:
+    """Return the CRC that a snapshot has in it."""
+    return int(_head.unpack_from(data)[1])
+
+
+def states_in(data: bytes) -> dict[int, State] | None:
     """Read a snapshot; None when it is not what was written."""
     try:
         version, crc = _head.unpack_from(data)

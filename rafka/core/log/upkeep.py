@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from rafka.core.config import LogConfig
 from rafka.core.effects import SyncDir, Unlink
 from rafka.core.log.read import Reader
+from rafka.core.log.restored import Restored
 from rafka.core.log.segment import SUFFIX, Segment
 from rafka.core.machine import Outbox
 from rafka.core.script import Script
@@ -23,15 +24,21 @@ _SUFFIXES = (SUFFIX, ".index", ".timeindex", ".chain", ".snapshot")
 class Upkeep(Reader):
     """A log as its housekeeping sees it."""
 
-    __slots__ = ("_attempts", "_doomed", "_fresh", "first_dirty_offset", "is_swapping")
+    __slots__ = ("_doomed", "_fresh", "first_dirty_offset", "is_swapping")
 
-    def __init__(self, directory: File, out: Outbox, config: LogConfig, identity: tuple[Uuid, int]) -> None:
-        super().__init__(directory, out, config, identity)
+    def __init__(
+        self,
+        directory: File,
+        out: Outbox,
+        config: LogConfig,
+        identity: tuple[Uuid, int],
+        restored: Restored | None = None,
+    ) -> None:
+        super().__init__(directory, out, config, identity, restored)
         self.first_dirty_offset = -1
         """Where the last cleaning ended; -1: there was none that we know of."""
         self.is_swapping = False
         """Whether a segment is taking the place of others, on disk."""
-        self._attempts = 0
         self._doomed: deque[tuple[int, list[File]]] = deque()
         """When files go, in order."""
         self._fresh: list[File] = []
@@ -42,17 +49,16 @@ class Upkeep(Reader):
         """Another one whenever what was known of offsets and files may be wrong."""
         return self._generation
 
-    def attempt(self) -> int:
-        """Return a number that no other temporary file of this process has."""
-        self._attempts += 1
-        return self._attempts
-
     # ---- for the cleaner ---------------------------------------------------------------------------
 
     def closed_segments(self) -> list[Segment]:
-        """Return the segments that are whole, synced and not appended to, nor ever will be."""
-        newest = bisect_right(self.segments, self.written_offset - 1, key=_base_offset) - 1
-        return self.segments[: max(newest, 0)]
+        """Return the segments that are whole, synced and not appended to, nor ever will be.
+
+        Their files are complete too: nobody will write to them while they are replaced.
+        """
+        newest = max(0, bisect_right(self.segments, self.written_offset - 1, key=_base_offset) - 1)
+        unkept = (index for index, segment in enumerate(self.segments) if not segment.is_kept)
+        return self.segments[: min(newest, next(unkept, newest))]
 
     def end_of(self, segment: Segment) -> int:
         """Return where a segment ends: where the next begins."""
@@ -85,6 +91,11 @@ class Upkeep(Reader):
         """Remove files after file.delete.delay.ms."""
         self._fresh += files
         self._out.alarms.set(self, MonoNs(0))
+
+    def save_rewritten(self, segment: Segment) -> Script[None]:
+        """Write the files of a segment that has taken the place of others."""
+        self._to_save.append(self._mark(segment, self.end_of(segment), is_end=True, is_newest=False))
+        yield from self._save_all()
 
     def settled(self) -> Script[None]:
         """Wait until no segment is taking the place of others."""

@@ -66,7 +66,7 @@ class Control:
 
     def load(self) -> Script[str | None]:
         """Open the metadata log and fold it into the image; returns why that cannot be done."""
-        yield from self.partition.log.recover(clean=False)
+        yield from self.partition.log.recover()
         if self.partition.log.is_offline:
             return f"{DIRECTORY} cannot be opened"
 

@@ -10,6 +10,7 @@ import attrs
 
 from rafka.core.config import LogConfig
 from rafka.core.log.log import Log
+from rafka.core.log.restored import Restored
 from rafka.core.machine import Outbox
 from rafka.core.record.batch import Batch
 from rafka.core.replication.partition import Partition
@@ -30,6 +31,7 @@ class Partitions:
     _by_name: dict[str, dict[int, Partition]] = attrs.field(factory=dict)
     _by_id: dict[Uuid, dict[int, Partition]] = attrs.field(factory=dict)
     _by_log: dict[Log, Partition] = attrs.field(factory=dict)
+    _restored: Restored = attrs.field(factory=Restored)
 
     def __iter__(self) -> Iterator[Partition]:
         return iter(list(self._by_log.values()))
@@ -56,7 +58,7 @@ class Partitions:
 
     def create(self, topic: str, topic_id: Uuid, index: int, config: LogConfig) -> Partition:
         """Make a partition over its directory, which is not looked at: recover its log if there may be one."""
-        log = Log(directory_of(topic, index), self.out, config, (topic_id, index))
+        log = Log(directory_of(topic, index), self.out, config, (topic_id, index), self._restored)
         return Partition(topic, topic_id, index, log)
 
     def open(self, partition: Partition) -> None:

@@ -59,6 +59,9 @@ class Shutdown:
             self._stop()
         elif not self._is_closing and all(_is_settled(log) for log in self._logs()):
             self._is_closing = True
+            for log in self._logs():
+                if log.segments:
+                    self._pool.add(log.close(), log)
         if self._is_closing and self._pool.is_idle:
             self._stop()
 

@@ -17,7 +17,7 @@ import attrs
 
 from rafka.core.coordinator.group.routing import OFFSETS_TOPIC
 from rafka.core.coordinator.group.shard import GroupShard
-from rafka.core.effects import List, Listen, Stop
+from rafka.core.effects import List, Listen, Stop, SyncDir, Unlink
 from rafka.core.errors import ErrorCode, RafkaError
 from rafka.core.events import Entry, Failed, Listed, Listening
 from rafka.core.machine import Outbox
@@ -31,6 +31,8 @@ from rafka.core.script import Running, Script, run
 from rafka.core.types import File, Now
 
 LOGS_AT_ONCE = 64
+KAFKAS_WORD = (".kafka_cleanshutdown", "recovery-point-offset-checkpoint")
+"""What Kafka says of the logs in a directory that it has left; once we have appended, it is no longer true."""
 FATAL = 1
 SERVING = "serving"
 """The name of the note that says so, with host and port."""
@@ -123,6 +125,11 @@ class Startup:
         if not isinstance(listed, Listed):
             assert isinstance(listed, Failed)
             return f"the data directory cannot be listed: {listed.text}"
+        words = [File(entry.name) for entry in listed.entries if entry.name in KAFKAS_WORD]
+        for file in words:
+            yield Unlink(file)
+        if words and isinstance((yield SyncDir(File(""))), Failed):
+            return f"{words[0]} cannot be removed"
         reason = yield from self.control.load()
         return listed.entries if reason is None else reason
 
@@ -151,7 +158,7 @@ class Startup:
                 directory = directory_of(topic.name, index)
                 if directory in directories:
                     del directories[directory]
-                    self._pool.add(_nothing(partition.log.recover(clean=False)), partition)
+                    self._pool.add(_nothing(partition.log.recover()), partition)
         image.changes.clear()
         for name in directories:
             self.out.note("warning", "directory of no topic", directory=name)

@@ -8,7 +8,7 @@ from rafka.core.log.cleaner import clean, survey
 from rafka.core.log.log import Log
 from rafka.core.log.segment import Place
 from rafka.core.machine import Outbox
-from rafka.core.record.batch import size_at, split
+from rafka.core.record.batch import check, split
 from rafka.core.record.builder import Record, build_batch, records_of
 from rafka.core.script import run
 from rafka.core.types import File, MonoNs, Now, Uuid, WallMs
@@ -48,7 +48,7 @@ class Keyed:
         self.effects = []
         self.out = Outbox()
         self.log = Log(File(DIRECTORY), self.out, self.config, (Uuid(bytes(16)), 0))
-        self.script(self.log.recover(clean=False))
+        self.script(self.log.recover())
 
     def crash(self, seed=None):
         """Kill the process, or, with a seed, lose power."""
@@ -75,6 +75,13 @@ class Keyed:
         self.sent += [(offset + n, key, value) for n, (key, value) in enumerate(pairs)]
         self.log.flush(self.now)
         return offset
+
+    def beside(self, script):
+        """Run a script to its end, while whatever else is under way goes on only as far as it must."""
+        running = self.start(script)
+        while not running.finished:
+            assert self.step()
+        return running.result
 
     def step(self):
         """Perform one effect and hand back its answer; False: there is none."""
@@ -120,17 +127,14 @@ class Keyed:
         offset = self.log.log_start_offset if start is None else start
         found = []
         while offset < self.log.durable_offset:
-            place = self.log.find(offset) or self.script(self.log.lookup(offset))
+            place = self.log.find(offset) or self.beside(self.log.lookup(offset))
             assert isinstance(place, Place), place
             (piece,) = self.log.slices(place, 1, self.log.durable_offset, at_least_one=True)
-            data = bytes(self.disk.files[piece.file].data[piece.position : piece.position + piece.length])
-            assert size_at(data, 0)[1] == len(data)
-            ((view, header),) = split(memoryview(data)) if len(data) > 61 else ((memoryview(data), None),)
-            if header is None:
-                from rafka.core.record.batch import check
-
-                header = check(view)
-            found += [(r.offset, r.key, r.value) for r in records_of(view, CODECS) if r.offset >= offset]
+            data = self.disk.files[piece.file].data[piece.position : piece.position + piece.length]
+            header = check(memoryview(data))
+            assert header.size_bytes == len(data)
+            assert header.last_offset >= offset, "it is the batch that was asked for"
+            found += [(r.offset, r.key, r.value) for r in records_of(bytes(data), CODECS) if r.offset >= offset]
             offset = header.last_offset + 1
         return found
 
@@ -143,10 +147,14 @@ def last_per_key(records):
     return {key: (offset, value) for offset, key, value in records}
 
 
-def holds(read, sent, *, start=0, expired=()):
-    """LO6: what is read was sent, in order, nothing moved; of every key the last value is there, or is a tombstone."""
+def holds(read, sent, *, start=0, end=1 << 62, expired=False):
+    """LO6: what is read was sent, in order, nothing moved; of every key the last value is there.
+
+    start, end: what was read; expired: whether tombstones may be gone.
+    """
     assert read == sorted(read)
     assert set(read) <= set(sent), "what is read was sent, where it was sent"
-    kept = {key: pair for key, pair in last_per_key(sent).items() if pair[0] >= start}
-    missing = {key: pair for key, pair in kept.items() if last_per_key(read).get(key) != pair}
-    assert all(value is None and expired for _, value in missing.values()), missing
+    there = last_per_key(read)
+    wanted = last_per_key([record for record in sent if record[0] < end])
+    missing = [pair for key, pair in wanted.items() if pair[0] >= start and there.get(key) != pair]
+    assert all(value is None and expired for _, value in missing), missing

@@ -96,7 +96,7 @@ def test_a_crash_while_a_crash_is_recovered_from_does_no_harm(power) -> None:
             again = Keyed(world.config)
             again.disk = copy.deepcopy(disk)
             again.log = Log(File(DIRECTORY), again.out, world.config, (Uuid(bytes(16)), 0))
-            again.start(again.log.recover(clean=False))
+            again.start(again.log.recover())
             for _ in range(steps):
                 again.step()
             last = Keyed(world.config, again.disk, power)

@@ -42,7 +42,7 @@ class World:
         self.synced = []
         self.out = Outbox()
         self.log = Log(File("orders-0"), self.out, self.config, (Uuid(bytes(16)), 0))
-        self.script(self.log.recover(clean=False))
+        self.script(self.log.recover())
 
     def script(self, script):
         running = run(script, self.out, None)
@@ -205,17 +205,44 @@ def test_after_a_failed_sync_nothing_more_is_promised_until_reopened() -> None: 
     assert world.values() == [b"a"]
 
 
-def test_damage_below_the_last_segment_takes_the_log_offline() -> None:
+def twelve():
+    """A log of six segments, two records in each."""
     world = World(small())
     for n in range(12):
         world.append(bytes([n]) * 40)
     world.settle()
+    return world
+
+
+def content(disk):
+    return {name: bytes(inode.data) for name, inode in disk.files.items() if inode}
+
+
+def test_damage_below_the_last_segment_is_told_to_whoever_reads_it() -> None:  # LO3
+    world = twelve()
     world.disk.files[world.log.segments[1].file].data[70] ^= 1
-    before = {name: bytes(inode.data) for name, inode in world.disk.files.items() if inode}
+    world.reopen()
+    assert not world.log.is_offline
+    assert world.script(world.log.lookup(1)).base_offset == 1
+    assert world.script(world.log.lookup(2)) == ErrorCode.CORRUPT_MESSAGE
+    assert world.script(world.log.lookup(3)) == ErrorCode.CORRUPT_MESSAGE
+    assert world.script(world.log.lookup(4)).base_offset == 4
+    assert [n.name for n in world.notes] == ["corrupt batches"] * 2
+
+
+def test_damage_in_a_segment_that_is_read_whole_takes_the_log_offline() -> None:
+    world = twelve()
+    segment = world.log.segments[1].file
+    world.disk.files[segment].data[70] ^= 1
+    del world.disk.files[segment.replace(".log", ".chain")]
+    before = content(world.disk)
     world.reopen()
     assert world.log.is_offline
     assert [n.name for n in world.notes] == ["log offline"]
-    assert {name: bytes(inode.data) for name, inode in world.disk.files.items() if inode} == before
+    after = content(world.disk)
+    assert {n: after[n] for n in before if n.endswith(".log")} == {
+        n: before[n] for n in before if n.endswith(".log")
+    }
 
 
 def test_a_missing_segment_takes_the_log_offline() -> None:
