@@ -21,7 +21,7 @@ NO_READER = 141
 
 COMMANDS = {
     name: f"rafka.cli.{name}:{name}"
-    for name in ("completion", "consume", "doctor", "group", "produce", "run", "topic")
+    for name in ("check", "completion", "consume", "doctor", "group", "produce", "run", "sim", "topic")
 }
 """Each is the name of a module of this package and of the command inside it."""
 

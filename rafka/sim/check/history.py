@@ -138,6 +138,8 @@ class History:
         """object → operations on it, for the linearizability checker."""
         self.lists = False
         """Whether reads are of whole lists (append, r) and not of logs (send, poll)."""
+        self.internal: list[tuple[int, int]] = []
+        """(op, key): a transaction's read of a list that contradicts what itself did before."""
 
     def key(self, name: str) -> int:
         """Intern the name of a partition or object."""

@@ -92,7 +92,7 @@ def check_existence(history: History, orders: Orders, found: Findings) -> None:
             found.add(
                 "unwritten-read", [op, history.v_op[vid]], words, history.v_value[vid], say_key(history, vid)
             )
-        if history.sends[op] and not set(vids).isdisjoint(history.sends[op]):
+        if history.sends[op] and not history.lists and not set(vids).isdisjoint(history.sends[op]):
             (vid, *_) = (vid for vid in vids if vid in history.sends[op])
             words = "{!r} was read from {} by the operation that sent it"
             found.add("precommitted-read", [op], words, history.v_value[vid], say_key(history, vid))

@@ -74,6 +74,8 @@ class Reader:
         self._dense: list[str] = []
         self._assignments: list[tuple[int, int, str, list[str]]] = []
         self._logs = False
+        self._view: dict[int, tuple[bool, list[Scalar]]] = {}
+        """Within a transaction over lists: key → what it must hold, as a whole or at its end."""
 
     def take(self, event: Event, line: int) -> None:
         """Take the next event. line: its number, greater than the last one's. Raises HistoryError."""
@@ -315,6 +317,7 @@ class Reader:
         if not isinstance(mops, list):
             raise self._bad(f"a list of micro-operations is expected, not {mops!r}")
         vids, first, place = history.sends[op], len(history.s_op), 0
+        self._view = {}
         for mop in mops:
             kind, key, value, sequence = self._send(mop)
             if kind in ("send", "append"):
@@ -323,6 +326,9 @@ class Reader:
                         f"{value!r} to {history.keys[key]} is not what line {history.begin[op]} sends in this place"
                     )
                 self._acked(vids[place], mop[2], sequence)
+                if kind == "append":
+                    whole, values = self._view.get(key, (False, []))
+                    self._view[key] = whole, [*values, value]
                 place += 1
             elif kind == "commit":
                 self._commit_mop(op, mop)
@@ -353,8 +359,14 @@ class Reader:
         self.history.lists = True
         if len(mop) != 3 or not (mop[2] is None or isinstance(mop[2], list)):
             raise self._bad(f'a read of a list is ["r", key, [value, …]], not {mop!r}')
-        if mop[2] is not None:
-            self._segment(op, str(mop[1]), list(range(len(mop[2]))), mop[2])
+        values = mop[2] or []
+        if mop[2] is not None or self.history.outcome[op] == OK:
+            key = self.history.key(str(mop[1]))
+            whole, known = self._view.get(key, (False, []))
+            if (values if whole else values[len(values) - len(known) :]) != known:
+                self.history.internal.append((op, key))
+            self._view[key] = True, values
+            self._segment(op, str(mop[1]), list(range(len(values))), values)
 
     def _polled(self, op: int, name: str, pairs: Any) -> None:
         try:

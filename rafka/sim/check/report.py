@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from rafka.core.shape import value
-from rafka.sim.check.history import NEVER, OUTCOMES, UNKNOWN, History
+from rafka.sim.check.history import NEVER, OK, OUTCOMES, UNKNOWN, History
 
 KEPT: Final = 8
 """Cases of one anomaly that are put into words."""
@@ -75,10 +75,20 @@ class Findings:
 def say_op(history: History, op: int) -> str:
     """Say an operation in one line: where it is, whose it is, what it did and how it ended."""
     end = "…" if history.end[op] == NEVER else str(history.end[op])
-    return (
-        f"lines {history.begin[op]}–{end}: process {history.process[op]} "
-        f"{history.f[op]} {say_value(history, op)} ({OUTCOMES[history.outcome[op]]})"
-    )
+    what = say_call(history, op) or f"{history.f[op]}: {say_value(history, op)}"
+    outcome = OUTCOMES[history.outcome[op]]
+    return f"lines {history.begin[op]}–{end}: process {history.process[op]} {what} ({outcome})"
+
+
+def say_call(history: History, op: int) -> str:
+    """Say an operation on an object; nothing if it is none."""
+    for name, calls in history.calls.items():
+        for call in calls:
+            if call.op == op:
+                asked = "" if call.asked is None else f" {call.asked!r}"
+                told = "" if call.told is None and history.outcome[op] != OK else f" → {call.told!r}"
+                return f"{call.f}{asked}{told}" + (f" of {name}" if name else "")
+    return ""
 
 
 def say_value(history: History, op: int) -> str:

@@ -175,3 +175,66 @@ def runs(order, step, state):
         if state is None:
             return False
     return True
+
+
+# Cycles of dependencies: all of them, by walking every way.
+
+RANK = ["G0", "G1c", "G-single", "G-nonadjacent", "G2"]
+
+
+def cycle_names(history, dependencies):
+    """What must be named: per component, the least tolerable cycle, and one of time if it is less tolerable yet."""
+    edges = {}
+    for a, b, kind in zip(dependencies.sources, dependencies.targets, dependencies.kinds, strict=True):
+        edges.setdefault((a, b), set()).add(kind)
+    ops = range(len(history.f))
+    for a, b in permutations(ops, 2):
+        if history.outcome[a] == 0 and history.end[a] < history.begin[b]:
+            edges.setdefault((a, b), set()).add(16)
+            if history.process[a] == history.process[b]:
+                edges[a, b].add(8)
+    names = set()
+    for members in components_by_reach(ops, edges):
+        least = dict.fromkeys(("", "-process", "-realtime"), len(RANK))
+        for kinds in cycles_within(members, edges):
+            base, suffix = name_of(kinds)
+            least[suffix] = min(least[suffix], RANK.index(base))
+        reached = len(RANK)
+        for suffix, rank in least.items():
+            if rank < reached:
+                reached = rank
+                names.add(RANK[rank] + suffix)
+    return names
+
+
+def components_by_reach(ops, edges):
+    reach = {n: {b for a, b in edges if a == n} for n in ops}
+    for _ in ops:
+        for n in ops:
+            reach[n] |= {far for near in reach[n] for far in reach[near]}
+    found = {frozenset(m for m in ops if m in reach[n] and n in reach[m]) for n in ops}
+    return [each for each in found if len(each) > 1]
+
+
+def cycles_within(members, edges):
+    """The kinds along every simple cycle, with every choice where an edge has several."""
+    for start in members:
+        ways = [([start], ())]
+        while ways:
+            nodes, kinds = ways.pop()
+            for kind in [(b, k) for (a, b), all_ in edges.items() if a == nodes[-1] for k in all_]:
+                if kind[0] == start:
+                    yield (*kinds, kind[1])
+                elif kind[0] in members and kind[0] > start and kind[0] not in nodes:
+                    ways.append(([*nodes, kind[0]], (*kinds, kind[1])))
+
+
+def name_of(kinds):
+    anti = kinds.count(4)
+    suffix = "-realtime" if 16 in kinds else "-process" if 8 in kinds else ""
+    if anti == 0:
+        return ("G1c" if 2 in kinds else "G0"), suffix
+    if anti == 1:
+        return "G-single", suffix
+    apart = all(not (a == b == 4) for a, b in zip(kinds, [*kinds[1:], kinds[0]], strict=True))
+    return ("G-nonadjacent" if apart else "G2"), suffix

@@ -1,0 +1,327 @@
+"""Are transactions isolated? Dependencies between them, and cycles of dependencies, as Elle finds them.
+
+Offsets are the version order, so dependencies are known and not guessed: ww from each writer of a log to the next, wr
+from a writer to whoever's highest read is its value, rw from a reader to the writer of what comes after its highest
+read. Lists that are read whole work alike, an index standing for an offset. Process order and real time are part
+of the graph too, but only where cycles can be (graph.py).
+
+In a log, polls promise no snapshot, and writes of transactions may interleave: only G1c without ww counts there.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+import attrs
+
+from rafka.sim.check.graph import (
+    KINDS,
+    PROCESS,
+    REALTIME,
+    RW,
+    WR,
+    WW,
+    Cycle,
+    Edges,
+    Kind,
+    any_kind_of,
+    components,
+    find_cycle,
+    some_cycle,
+    stretches,
+    with_variants,
+)
+from rafka.sim.check.history import NEVER, OK, UNKNOWN, History
+from rafka.sim.check.orders import Orders
+from rafka.sim.check.report import Findings, say_op
+
+LEVELS: Final = {
+    "read-uncommitted": ("G0",),
+    "read-committed": ("G0", "G1a", "G1b", "G1c"),
+    "snapshot-isolation": ("G0", "G1a", "G1b", "G1c", "G-single", "G-nonadjacent"),
+    "serializable": ("G0", "G1a", "G1b", "G1c", "G-single", "G-nonadjacent", "G2"),
+}
+"""What each level of isolation forbids."""
+PREFIXES: Final = {"": (), "strong-session-": ("-process",), "strict-": ("-process", "-realtime")}
+ISOLATIONS: Final = tuple(prefix + level for level in LEVELS for prefix in PREFIXES)
+"""Levels by name; `strong-session-` forbids cycles with process order as well, `strict-` those with real time too."""
+WORDS: Final = {
+    WW: "wrote before",
+    WR: "was read by",
+    RW: "read what was overwritten by",
+    PROCESS: "came, in its process, before",
+    REALTIME: "had ended before the beginning of",
+}
+
+
+UNREAD: Final = 64
+"""Appends to one list that nobody read, of which dependencies are taken."""
+Unread = dict[int, list[int]]
+"""key → operations."""
+
+
+@attrs.define(eq=False)
+class Dependencies:
+    """Edges between operations, as parallel lists: from, to, and the kind."""
+
+    sources: list[int] = attrs.field(factory=list)
+    targets: list[int] = attrs.field(factory=list)
+    kinds: list[int] = attrs.field(factory=list)
+
+    def add(self, sources: list[int], targets: list[int], kind: int) -> None:
+        """Take edges of a kind; those from an operation to itself, and to or from nobody, say nothing."""
+        if (
+            UNKNOWN in sources
+            or UNKNOWN in targets
+            or any(a == b for a, b in zip(sources, targets, strict=True))
+        ):
+            kept = [(a, b) for a, b in zip(sources, targets, strict=True) if a != b and UNKNOWN not in (a, b)]
+            sources, targets = [a for a, _ in kept], [b for _, b in kept]
+        self.sources += sources
+        self.targets += targets
+        self.kinds += [kind] * len(sources)
+
+
+def forbidden_by(isolation: str) -> frozenset[str]:
+    """Give the names of the anomalies that a level of isolation forbids."""
+    prefix = next(p for p in sorted(PREFIXES, key=len, reverse=True) if isolation.startswith(p))
+    plain = LEVELS[isolation.removeprefix(prefix)]
+    return frozenset(name + suffix for name in plain for suffix in ("", *PREFIXES[prefix]))
+
+
+def check_transactions(history: History, orders: Orders, found: Findings, isolation: str) -> None:
+    """Judge transactions by a level of isolation."""
+    forbidden = forbidden_by(isolation)
+    edges = Dependencies()
+    write_edges(history, orders, edges)
+    read_edges(history, orders, edges)
+    found.stats["transactions"] = sum(orders.happened)
+    found.stats["dependencies"] = len(edges.sources)
+    name_cycles(history, edges, with_variants(KINDS), found, forbidden)
+
+
+def check_log_cycles(history: History, orders: Orders, found: Findings) -> None:
+    """Judge transactions by what a log promises: G1c of reads alone is forbidden; G0 is told, and allowed."""
+    if "txn" not in history.f:
+        return
+    edges = Dependencies()
+    every_read_edge(history, orders, edges)
+    kinds = [kind for kind in with_variants(KINDS) if kind.name.startswith("G1c")]
+    name_cycles(history, edges, kinds, found, frozenset(kind.name for kind in kinds))
+    writes = Dependencies()
+    write_edges(history, orders, writes)
+    name_cycles(history, writes, KINDS[:1], found, frozenset())
+
+
+def write_edges(history: History, orders: Orders, edges: Dependencies) -> None:
+    """Add ww: from each writer of a log to the next."""
+    writer = history.v_op.__getitem__
+    for vids in orders.vids:
+        ops = list(map(writer, vids))
+        edges.add(ops[:-1], ops[1:], WW)
+    if history.lists:
+        for key, unread in unread_appends(history, orders).items():
+            if orders.vids[key]:
+                edges.add([writer(orders.vids[key][-1])] * len(unread), unread, WW)
+
+
+def read_edges(history: History, orders: Orders, edges: Dependencies) -> None:
+    """Add wr and rw, for the highest that each operation read of each key."""
+    place, vids_of, writer = orders.place, orders.vids, history.v_op
+    from_writer: list[int] = []
+    wr_readers: list[int] = []
+    to_writer: list[int] = []
+    rw_readers: list[int] = []
+    highest: dict[int, int] = {}
+    unread = unread_appends(history, orders) if history.lists else {}
+    for op, segments in enumerate(history.segments):
+        if not segments or not orders.happened[op]:
+            continue
+        highest.clear()
+        for segment in segments:
+            offsets, key = history.s_offsets[segment], history.s_key[segment]
+            top = (
+                place[key][offsets[-1] if offsets[-1] >= offsets[0] else max(offsets)] if offsets else UNKNOWN
+            )
+            if top > highest.get(key, UNKNOWN - 1):
+                highest[key] = top
+        for key, top in highest.items():
+            vids = vids_of[key]
+            if top >= 0:
+                from_writer.append(writer[vids[top]])
+                wr_readers.append(op)
+            if top + 1 < len(vids):
+                to_writer.append(writer[vids[top + 1]])
+                rw_readers.append(op)
+        if history.lists:
+            unordered_edges(orders, op, highest, unread, to_writer, rw_readers)
+    edges.add(from_writer, wr_readers, WR)
+    edges.add(rw_readers, to_writer, RW)
+
+
+def unordered_edges(
+    orders: Orders,
+    op: int,
+    highest: dict[int, int],
+    unread: Unread,
+    to_writer: list[int],
+    rw_readers: list[int],
+) -> None:
+    """Add rw from who read all that anybody read of a list to those whose appends to it nobody read."""
+    for key, top in highest.items():
+        if top + 1 == len(orders.vids[key]):
+            to_writer += unread.get(key, ())
+            rw_readers += [op] * len(unread.get(key, ()))
+
+
+def unread_appends(history: History, orders: Orders) -> Unread:
+    """Find who appended to lists what nobody read: it comes after all that was read."""
+    unread: Unread = {}
+    for op, vids in enumerate(history.sends):
+        if orders.happened[op]:
+            for vid in vids:
+                if orders.index[vid] == UNKNOWN:
+                    ops = unread.setdefault(history.v_key[vid], [])
+                    if op not in ops and len(ops) < UNREAD:
+                        ops.append(op)
+    return unread
+
+
+def every_read_edge(history: History, orders: Orders, edges: Dependencies) -> None:
+    """Add wr from every writer that an operation read from."""
+    writer = history.v_op.__getitem__
+    for op, vids in zip(history.s_op, history.s_vids, strict=True):
+        if orders.happened[op]:
+            writers = list(dict.fromkeys(map(writer, vids)))
+            edges.add(writers, [op] * len(writers), WR)
+
+
+# Cycles.
+
+
+def name_cycles(
+    history: History, edges: Dependencies, kinds: Sequence[Kind], found: Findings, forbidden: frozenset[str]
+) -> None:
+    """Find the cycles of dependencies, process order and real time, and name the least tolerable of each component."""
+    positions = instants(history)
+    spans = stretches(positions, edges.sources, edges.targets)
+    if not spans:
+        return
+    stretch = [UNKNOWN] * len(positions)
+    by_position = sorted(range(len(positions)), key=positions.__getitem__)
+    ops_of = []
+    for number, (first, last) in enumerate(spans):
+        ops_of.append(by_position[first : last + 1])
+        for op in ops_of[-1]:
+            stretch[op] = number
+    graphs: list[Edges] = [{} for _ in spans]
+    for source, target, kind in zip(edges.sources, edges.targets, edges.kinds, strict=True):
+        if stretch[source] == stretch[target] != UNKNOWN:
+            heads = graphs[stretch[source]].setdefault(source, {})
+            heads[target] = heads.get(target, 0) | kind
+    timely = any(kind.also for kind in kinds)
+    for graph, ops in zip(graphs, ops_of, strict=True):
+        if timely:
+            add_time(history, graph, ops)
+        for members in components_of(graph, ops):
+            name_component(history, restrict(graph, members), kinds, found, forbidden)
+
+
+def instants(history: History) -> list[int]:
+    """Give every operation a place in an order that agrees with real time: by the middle of its duration.
+
+    Whatever instant within its duration is taken, what ended before another began comes before it. One without an end
+    is taken to be at its beginning.
+    """
+    middles = [
+        2 * begin if end == NEVER else begin + end
+        for begin, end in zip(history.begin, history.end, strict=True)
+    ]
+    positions = [0] * len(middles)
+    for place, op in enumerate(sorted(range(len(middles)), key=middles.__getitem__)):
+        positions[op] = place
+    return positions
+
+
+def add_time(history: History, graph: Edges, ops: list[int]) -> None:
+    """Add process order and real time among the given operations, without what follows from the rest.
+
+    A frontier holds the operations that have ended and that no later one has ended after beginning beyond them.
+    """
+    moments = [(history.begin[op], 0, op) for op in ops]
+    moments += [(history.end[op], 1, op) for op in ops if history.outcome[op] == OK]
+    moments.sort()
+    frontier: list[int] = []
+    before: dict[int, list[int]] = {}
+    last: dict[int, int] = {}
+    for _, ended, op in moments:
+        if not ended:
+            before[op] = frontier
+            for other in frontier:
+                heads = graph.setdefault(other, {})
+                heads[op] = heads.get(op, 0) | REALTIME
+            if (other := last.get(history.process[op], UNKNOWN)) != UNKNOWN:
+                heads = graph.setdefault(other, {})
+                heads[op] = heads.get(op, 0) | PROCESS
+        else:
+            implied = set(before[op])
+            frontier = [other for other in frontier if other not in implied]
+            frontier.append(op)
+            last[history.process[op]] = op
+
+
+def components_of(graph: Edges, ops: list[int]) -> list[list[int]]:
+    """Give the strongly connected components of a stretch."""
+    number = {op: place for place, op in enumerate(ops)}
+    sources, targets = [], []
+    for source, heads in graph.items():
+        sources += [number[source]] * len(heads)
+        targets += [number[head] for head in heads]
+    return [[ops[node] for node in members] for members in components(len(ops), sources, targets)]
+
+
+def restrict(graph: Edges, members: list[int]) -> Edges:
+    """Give the part of a graph between some nodes."""
+    inside = set(members)
+    return {
+        node: {head: mask for head, mask in graph[node].items() if head in inside}
+        for node in sorted(members)
+        if node in graph
+    }
+
+
+def name_component(
+    history: History, graph: Edges, kinds: Sequence[Kind], found: Findings, forbidden: frozenset[str]
+) -> None:
+    """Name the least tolerable cycle; and one of process order or real time only if it is less tolerable yet."""
+    reached = len(KINDS)
+    for suffix in ("", "-process", "-realtime"):
+        for rank, base in enumerate(KINDS[:reached]):
+            kind = next((kind for kind in kinds if kind.name == base.name + suffix), None)
+            cycle = find_cycle(kind, graph) if kind is not None else None
+            if cycle is not None:
+                reached = rank
+                add_cycle(history, cycle, base.name + suffix, found, forbidden)
+                break
+    if reached == len(KINDS):
+        # There is a cycle, but the search did not get to the kinds asked for.
+        cycle = some_cycle(graph)
+        if any(kind.name == any_kind_of(cycle) for kind in kinds):
+            add_cycle(history, cycle, any_kind_of(cycle), found, forbidden)
+
+
+def add_cycle(history: History, cycle: Cycle, name: str, found: Findings, forbidden: frozenset[str]) -> None:
+    """Report a cycle."""
+    ops = [op for op, _ in cycle]
+    found.add(name, ops, "{}", say_cycle(history, cycle), allowed=name not in forbidden)
+
+
+def say_cycle(history: History, cycle: Cycle) -> str:
+    """Put a cycle into words."""
+    names = [f"T{place}" for place in range(1, len(cycle) + 1)]
+    steps = [
+        f"{name} {WORDS[bit]} {after}"
+        for (name, after), (_, bit) in zip(pairwise([*names, names[0]]), cycle, strict=True)
+    ]
+    said = [f"{name} = {say_op(history, op)}" for name, (op, _) in zip(names, cycle, strict=True)]
+    return "; ".join(["but ".join([", ".join(steps[:-1]) + ", ", steps[-1]]), *said])
