@@ -88,8 +88,7 @@ class Broker:
             if self.process.poll() is None:
                 self.process.kill()
             self.process.wait()
-            for sock in self._clients:
-                sock.close()
+            self.hang_up()
 
     def connect(self, receive_buffer: int = 0) -> socket.socket:
         """Connect; closed with the broker at the latest."""
@@ -100,6 +99,12 @@ class Broker:
         sock.settimeout(PATIENCE)
         sock.connect((self.host, self.port))
         return sock
+
+    def hang_up(self) -> None:
+        """Close what `connect` gave."""
+        for sock in self._clients:
+            sock.close()
+        self._clients.clear()
 
     def break_disk(self, *rules: str) -> None:
         """Let operations fail from now on: "OP ERRNO PART-OF-THE-PATH" each."""

@@ -261,7 +261,7 @@ def modelled(actions):
 
 
 @pytest.mark.parametrize("driver", DISKS)
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(actions=st.lists(ACTIONS, max_size=25), seed=st.integers(0, 1 << 32))
 def test_operations_on_one_file_happen_in_the_order_given(driver, actions, seed):
     effects, reads = modelled(actions)
