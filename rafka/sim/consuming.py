@@ -19,6 +19,8 @@ from rafka.sim.scene import Scene
 from rafka.sim.talk import Lost, Script, Step, Wait
 
 EARLIEST, LATEST = -2, -1
+POLLED = 3
+"""Partitions in one fetch."""
 Place = tuple[str, int]
 """A topic's name and a partition."""
 Steps = Generator[Step, list[Message], Any]
@@ -104,9 +106,9 @@ class Reader:
         places = list(self.positions)
         if not places:
             return
-        if len(places) > 1 and self.chance.happens(0.3):
+        if len(places) > POLLED:  # some, beginning somewhere
             first = self.chance.below(len(places))
-            places = places[first:] + places[:first]
+            places = (places + places)[first : first + POLLED]
         asked = dict(self.positions)
         scene.note(self.process, "invoke", "poll", [["poll"]])
         try:

@@ -88,6 +88,8 @@ class Disk:
         self.files: dict[str, Inode | None] = {"": None}
         """Names to files; a directory is None."""
         self._durable: dict[str, Inode | None] = {"": None}
+        self._children: dict[str, dict[str, None]] = {}
+        """Names by directory: all that there are, and some that there were."""
         self.failures: dict[tuple[str, int], int] = {}
         self._counts: dict[str, int] = {}
         self._performers: dict[type, Callable[..., DiskEvent]] = {
@@ -146,6 +148,10 @@ class Disk:
         self._keep_renamed(former)
         self.files = {n: i for n, i in self._durable.items() if _parent(n) in self._durable}
         self._durable = dict(self.files)
+        self._children = {}
+        for name in self.files:
+            if name:
+                self._children.setdefault(_parent(name), {})[name] = None
         for name in sorted(self.files):
             inode = self.files[name]
             if inode is not None:
@@ -163,6 +169,10 @@ class Disk:
         """Return what of a file would survive whatever happens; None if not even its name would."""
         inode = self._durable.get(name)
         return None if inode is None else inode.synced
+
+    def names_in(self, directory: str) -> list[str]:
+        """Return the full names of all that is in a directory, sorted."""
+        return sorted(name for name in self._children.get(directory, ()) if name in self.files)
 
     def inode(self, name: str) -> Inode:
         """Return a file. Raises FileNotFoundError."""
@@ -204,7 +214,8 @@ class Disk:
             if effect.file in self.files:
                 raise IsADirectoryError(errno.EISDIR, "a directory")
             self._need_dir(_parent(effect.file))
-            inode = self.files[effect.file] = Inode()
+            inode = Inode()
+            self._put(effect.file, inode)
         buffers = effect.buffers
         inode.apply(effect.position, bytes(buffers[0]) if len(buffers) == 1 else b"".join(buffers))
         return Written(effect.file, effect.token)
@@ -213,33 +224,32 @@ class Disk:
         if effect.file not in self.files:
             raise FileNotFoundError(errno.ENOENT, "not there")
         self._need_dir(_parent(effect.to))
-        moved = sorted(n for n in self.files if n == effect.file or n.startswith(effect.file + "/"))
-        for name in moved:
-            self.files[effect.to + name[len(effect.file) :]] = self.files.pop(name)
+        for name in (effect.file, *self.names_in(effect.file)):
+            self._put(effect.to + name[len(effect.file) :], self.files.pop(name))
         return Done(effect.file, effect.token)
 
     def _unlink(self, effect: Unlink) -> DiskEvent:
-        if any(_parent(name) == effect.file for name in self.files if name):
+        if self.names_in(effect.file):
             raise OSError(errno.ENOTEMPTY, "not empty")
         self.files.pop(effect.file, None)
         return Done(effect.file, effect.token)
 
     def _make_dir(self, effect: MakeDir) -> DiskEvent:
         self._need_dir(_parent(effect.file))
-        self.files.setdefault(effect.file, None)
+        if effect.file not in self.files:
+            self._put(effect.file, None)
         return Done(effect.file, effect.token)
 
     def _sync_dir(self, effect: SyncDir) -> DiskEvent:
         self._need_dir(effect.file)
-        for name in sorted({*self.files, *self._durable}):
-            if name and _parent(name) == effect.file:
-                self._copy_name(name)
+        for name in self._children.get(effect.file, ()):
+            self._copy_name(name)
+        self._children[effect.file] = dict.fromkeys(self.names_in(effect.file))
         return Done(effect.file, effect.token)
 
     def _list(self, directory: str) -> list[Entry]:
         self._need_dir(directory)
-        names = sorted(name for name in self.files if name and _parent(name) == directory)
-        return [self._entry(name) for name in names]
+        return [self._entry(name) for name in self.names_in(directory)]
 
     def _entry(self, name: str) -> Entry:
         inode = self.files[name]
@@ -254,6 +264,10 @@ class Disk:
     def _need_dir(self, name: str) -> None:
         if self.files.get(name, self) is not None:
             raise FileNotFoundError(errno.ENOENT, "no such directory")
+
+    def _put(self, name: str, inode: Inode | None) -> None:
+        self.files[name] = inode
+        self._children.setdefault(_parent(name), {})[name] = None
 
     def _copy_name(self, name: str) -> None:
         if name in self.files:

@@ -285,8 +285,7 @@ REFUSALS = frozenset(
         ErrorCode.UNKNOWN_MEMBER_ID,
         ErrorCode.ILLEGAL_GENERATION,
         ErrorCode.REBALANCE_IN_PROGRESS,
-        ErrorCode.NOT_COORDINATOR,
         ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
     )
 )
-"""Nothing was committed."""
+"""Nothing was committed. NOT_COORDINATOR is none of them: it is also what a broken log answers, and may be mended."""

@@ -137,7 +137,7 @@ class Ledger:
             book.order[producer] = end - 1
         book.acked_end = max(book.acked_end, end)
         if self.fsync and not damaged and not self.lies and not book.is_gone:
-            durable = self.durable_end(book)
+            durable = self.durable_end(book, end)
             if durable < end and not (book.may_delete >= end or self.deletes):
                 raise Violation(
                     "LO1", f"{key}: {values} acknowledged at {base_offset}, but durable is only {durable}"
@@ -260,15 +260,17 @@ class Ledger:
         end = 0
         for file, data in self._segments(book.key, durable=False):
             end = max(end, base_offset_of(file.rpartition("/")[2]) or 0)
-            end = _walk(memoryview(bytes(data)), 0, end)[1]
+            end = _walk(memoryview(data), 0, end)[1]
         return end
 
-    def durable_end(self, book: Book) -> int:
-        """Return up to which offset the log would survive anything."""
+    def durable_end(self, book: Book, wanted: int) -> int:
+        """Return up to which offset the log would survive anything; no more is looked at than `wanted` needs."""
         if book.scan_file:
             data = self.disk.durable(book.scan_file)
             if data is not None and len(data) > book.scan_at:
-                book.scan_at, book.scan_next = _walk(memoryview(bytes(data)), book.scan_at, book.scan_next)
+                book.scan_at, book.scan_next = _walk(memoryview(data), book.scan_at, book.scan_next)
+        if book.scan_next >= wanted:
+            return book.scan_next
         for file, data in self._segments(book.key, durable=True):
             base = base_offset_of(file.rpartition("/")[2]) or 0
             if base < book.scan_next or file == book.scan_file:
@@ -276,19 +278,18 @@ class Ledger:
             if book.scan_file and base != book.scan_next:
                 break
             book.scan_file = file
-            book.scan_at, book.scan_next = _walk(memoryview(bytes(data)), 0, base)
+            book.scan_at, book.scan_next = _walk(memoryview(data), 0, base)
         return book.scan_next
 
     def _segments(self, directory: str, *, durable: bool) -> list[tuple[str, bytearray]]:
-        prefix = directory + "/"
         found = []
-        for name in self.disk.files:
-            if name.startswith(prefix) and name.endswith(".log"):
+        for name in self.disk.names_in(directory):
+            if name.endswith(".log"):
                 inode = self.disk.files[name]
                 data = self.disk.durable(name) if durable else None if inode is None else inode.data
                 if data is not None:
                     found.append((name, data))
-        return sorted(found)
+        return found
 
     # ---- groups --------------------------------------------------------------------------------------
 
