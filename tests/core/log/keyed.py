@@ -134,7 +134,9 @@ class Keyed:
             header = check(memoryview(data))
             assert header.size_bytes == len(data)
             assert header.last_offset >= offset, "it is the batch that was asked for"
-            found += [(r.offset, r.key, r.value) for r in records_of(bytes(data), CODECS) if r.offset >= offset]
+            found += [
+                (r.offset, r.key, r.value) for r in records_of(bytes(data), CODECS) if r.offset >= offset
+            ]
             offset = header.last_offset + 1
         return found
 

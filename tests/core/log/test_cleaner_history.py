@@ -22,7 +22,9 @@ class History(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.world = Keyed(small(delete_retention_ms=HOUR, file_delete_delay_ms=1000, min_compaction_lag_ms=0))
+        self.world = Keyed(
+            small(delete_retention_ms=HOUR, file_delete_delay_ms=1000, min_compaction_lag_ms=0)
+        )
         self.cleaning = None
         self.lasts = {}
         self.has_elapsed = False
@@ -92,7 +94,9 @@ class History(RuleBasedStateMachine):
     def read(self):
         before = self.world.log.log_start_offset
         read = self.world.read()
-        holds(read, self.world.sent, start=before, end=self.world.log.durable_offset, expired=self.has_elapsed)
+        holds(
+            read, self.world.sent, start=before, end=self.world.log.durable_offset, expired=self.has_elapsed
+        )
 
     @rule(seed=st.none() | st.integers(0, 1000))
     def crash(self, seed):
