@@ -3,10 +3,13 @@
 import errno
 import os
 import socket
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from rafka.core.effects import Close, Fill, Listen, Pause, Resume, Send, Write
+from rafka.core.effects import Close, Fill, Listen, Pause, Read, Resume, Send, Sync, Write
 from rafka.core.events import Connected, Disconnected, Failed, Filled, Listening, Received
 from rafka.core.types import File, FileSlice, Token
 from rafka.io import driver as driver_module
@@ -342,3 +345,52 @@ def test_a_close_does_not_wait_for_ever_for_a_peer_that_takes_nothing(run, monke
         assert s.ends(conn) == ["enough"]
 
     run(script)
+
+
+# ---- whatever the kernel does -------------------------------------------------------------------------
+
+
+@settings(max_examples=25)
+@given(
+    seed=st.integers(0, 1 << 32),
+    sizes=st.lists(st.sampled_from([1, 100, 5 * KIB, 40 * KIB, 300 * KIB]), min_size=1, max_size=6),
+    leaves=st.sampled_from(["close", "reset", "half"]),
+)
+def test_streams_stay_whole_over_a_kernel_with_every_bad_habit(seed, sizes, leaves):
+    """Three clients send and get it back, from memory and from a file that is read and synced meanwhile."""
+    data = pattern(sum(sizes), seed)
+
+    def script(s):
+        port = yield from s.listen()
+        clients = []
+        for _ in range(3):
+            clients.append((yield from s.connect(port)))
+        echo(s)
+        s.do(Write(A, 0, [data]), Sync(A, s.token()))
+        at = 0
+        for size in sizes:
+            pushing = [s.push(client, data[at : at + size]) for client, _ in clients]
+            at += size
+            yield from s.until(lambda p=pushing: all(next(one, "done") == "done" for one in p))
+            read = yield from s.ask(Read(A, 0, at))
+            assert read.data == data[:at]
+        for client, _ in clients:
+            yield from s.pull(client, len(data))
+        for _, conn in clients:
+            s.do(Send(conn, [FileSlice(A, 0, len(data))]))
+        for client, _ in clients:
+            yield from s.pull(client, 2 * len(data))
+            assert client.data == data + data
+        for client, _ in clients:
+            if leaves == "reset":
+                client.reset()
+            elif leaves == "half":
+                client.sock.shutdown(socket.SHUT_WR)
+            else:
+                client.sock.close()
+        yield from s.until(lambda: all(s.ends(conn) for _, conn in clients))
+        assert [len(s.ends(conn)) for _, conn in clients] == [1, 1, 1]
+        assert s.connections == []
+
+    with TemporaryDirectory() as directory:
+        play("ring", script, directory, seed)
