@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from base64 import b64encode
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,10 @@ from tests.cli.process import ENVIRONMENT, PATIENCE_S, rafka, running, until
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory):
+    foreign = os.environ.get("RAFKA_TEST_BOOTSTRAP")
+    if foreign:  # to check the tests themselves, and that the commands work on Apache Kafka too
+        yield SimpleNamespace(bootstrap=foreign)
+        return
     settings = ["--set", "offsets.topic.num.partitions=2"]
     with running(tmp_path_factory.mktemp("broker") / "data", *settings) as broker:
         yield broker
