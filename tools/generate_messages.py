@@ -180,9 +180,12 @@ def sources(paths: list[Path]) -> Iterator[str]:
 
 
 def read_default(raw: Json, kind: str) -> object:
-    """Return a field's default as Kafka's generator understands it; () is an empty array."""
-    given = raw.get("default", "")
-    if given == "null" or ("default" in raw and given is None) or (kind == "records" and given == ""):
+    """Return a field's default as Kafka's generator understands it; () is an empty array.
+
+    Only the text "null" is null there. JSON's own null, which four records give, is no default at all.
+    """
+    given = raw.get("default") or ""
+    if given == "null" or (kind == "records" and given == ""):
         return None
     if kind.startswith("[]"):
         return ()

@@ -328,8 +328,8 @@ class _DecodeSource(_Source):
             return
         self.fixed("b", "n")
         self.flush()
-        self.line(f"if n >= 0: {target}, pos = {decode_struct}(buf, pos)")
-        self.line(f"elif n == -1: {target} = None")
+        self.line(f"if n > {field.null}: {target}, pos = {decode_struct}(buf, pos)")
+        self.line(f"elif n == {field.null}: {target} = None")
         self.line("else: raise bad_length(n)")
 
     def array(self, field: Field, target: str) -> None:
@@ -523,7 +523,7 @@ class _EncodeSource(_Source):
             self.line(f"{encode_struct}({value}, out)")
             return
         self.flush()
-        self.line(f"if {value} is None: out.append(255)")
+        self.line(f"if {value} is None: out.append({field.null & 255})")
         self.block("else:")
         self.line("out.append(1)")
         self.line(f"{encode_struct}({value}, out)")

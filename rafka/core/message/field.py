@@ -46,6 +46,14 @@ class Field:
     def is_array(self) -> bool:
         return self.kind.startswith("[]")
 
+    @property
+    def null(self) -> int:
+        """The byte that stands for a struct that is null; one that follows is announced by 1.
+
+        KIP-893 says -1. In the tagged section, which was there before, it is a varint 0, as for null strings.
+        """
+        return 0 if self.tag >= 0 else -1
+
 
 def fields_of(cls: type[Message], version: int) -> list[Field]:
     """Return the rows of a class as they are at a version, in the order of the wire."""

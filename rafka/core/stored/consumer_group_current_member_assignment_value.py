@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rafka.core.message.base import Message, Schema
+from rafka.core.message.base import UNSET, Message, Schema, Unset
 from rafka.core.types import ZERO_UUID, Uuid
 
 
@@ -15,7 +15,7 @@ class TopicPartitions(Message):
     SCHEMA: ClassVar[Schema] = (
         ("topic_id", "uuid", None, "0+", "", "", ZERO_UUID, False),
         ("partitions", "[]int32", None, "0+", "", "", (), False),
-        ("assignment_epochs", "[]int32", None, "0+", "0+", "0:0+", None, False),
+        ("assignment_epochs", "[]int32", None, "0+", "0+", "0:0+", (), False),
     )
 
     def __init__(
@@ -23,11 +23,13 @@ class TopicPartitions(Message):
         *,
         topic_id: Uuid = ZERO_UUID,
         partitions: list[int] | None = None,
-        assignment_epochs: list[int] | None = None,
+        assignment_epochs: list[int] | None | Unset = UNSET,
     ) -> None:
         self.topic_id: Uuid = topic_id
         self.partitions: list[int] = [] if partitions is None else partitions
-        self.assignment_epochs: list[int] | None = assignment_epochs
+        self.assignment_epochs: list[int] | None = (
+            [] if isinstance(assignment_epochs, Unset) else assignment_epochs
+        )
 
 
 class ConsumerGroupCurrentMemberAssignmentValue(Message):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rafka.core.message.base import Message, Schema
+from rafka.core.message.base import UNSET, Message, Schema, Unset
 
 
 class ClassicProtocol(Message):
@@ -71,16 +71,7 @@ class ConsumerGroupMemberMetadataValue(Message):
         ("subscribed_topic_regex", "string", None, "0+", "0+", "", "", False),
         ("rebalance_timeout_ms", "int32", None, "0+", "", "", -1, False),
         ("server_assignor", "string", None, "0+", "0+", "", "", False),
-        (
-            "classic_member_metadata",
-            "struct",
-            ClassicMemberMetadata,
-            "0+",
-            "0+",
-            "0:0+",
-            None,
-            False,
-        ),
+        ("classic_member_metadata", "struct", ClassicMemberMetadata, "0+", "0+", "0:0+", (), False),
     )
 
     def __init__(
@@ -94,7 +85,7 @@ class ConsumerGroupMemberMetadataValue(Message):
         subscribed_topic_regex: str | None = "",
         rebalance_timeout_ms: int = -1,
         server_assignor: str | None = "",
-        classic_member_metadata: ClassicMemberMetadata | None = None,
+        classic_member_metadata: ClassicMemberMetadata | None | Unset = UNSET,
     ) -> None:
         self.instance_id: str | None = instance_id
         self.rack_id: str | None = rack_id
@@ -106,4 +97,6 @@ class ConsumerGroupMemberMetadataValue(Message):
         self.subscribed_topic_regex: str | None = subscribed_topic_regex
         self.rebalance_timeout_ms: int = rebalance_timeout_ms
         self.server_assignor: str | None = server_assignor
-        self.classic_member_metadata: ClassicMemberMetadata | None = classic_member_metadata
+        self.classic_member_metadata: ClassicMemberMetadata | None = (
+            ClassicMemberMetadata() if isinstance(classic_member_metadata, Unset) else classic_member_metadata
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rafka.core.message.base import Message, Schema
+from rafka.core.message.base import UNSET, Message, Schema, Unset
 
 
 class TaskIds(Message):
@@ -14,7 +14,7 @@ class TaskIds(Message):
     SCHEMA: ClassVar[Schema] = (
         ("subtopology_id", "string", None, "0+", "", "", "", False),
         ("partitions", "[]int32", None, "0+", "", "", (), False),
-        ("assignment_epochs", "[]int32", None, "0+", "0+", "0:0+", None, False),
+        ("assignment_epochs", "[]int32", None, "0+", "0+", "0:0+", (), False),
     )
 
     def __init__(
@@ -22,11 +22,13 @@ class TaskIds(Message):
         *,
         subtopology_id: str = "",
         partitions: list[int] | None = None,
-        assignment_epochs: list[int] | None = None,
+        assignment_epochs: list[int] | None | Unset = UNSET,
     ) -> None:
         self.subtopology_id: str = subtopology_id
         self.partitions: list[int] = [] if partitions is None else partitions
-        self.assignment_epochs: list[int] | None = assignment_epochs
+        self.assignment_epochs: list[int] | None = (
+            [] if isinstance(assignment_epochs, Unset) else assignment_epochs
+        )
 
 
 class StreamsGroupCurrentMemberAssignmentValue(Message):

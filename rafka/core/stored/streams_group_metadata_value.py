@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rafka.core.message.base import Message, Schema
+from rafka.core.message.base import UNSET, Message, Schema, Unset
 
 
 class LastAssignmentConfig(Message):
@@ -49,7 +49,7 @@ class StreamsGroupMetadataValue(Message):
             "0+",
             "0+",
             "1:0+",
-            None,
+            (),
             False,
         ),
         ("stored_description_topology_epoch", "int32", None, "0+", "", "2:0+", -1, False),
@@ -62,13 +62,15 @@ class StreamsGroupMetadataValue(Message):
         epoch: int = 0,
         metadata_hash: int = 0,
         validated_topology_epoch: int = -1,
-        last_assignment_configs: list[LastAssignmentConfig] | None = None,
+        last_assignment_configs: list[LastAssignmentConfig] | None | Unset = UNSET,
         stored_description_topology_epoch: int = -1,
         failed_description_topology_epoch: int = -1,
     ) -> None:
         self.epoch: int = epoch
         self.metadata_hash: int = metadata_hash
         self.validated_topology_epoch: int = validated_topology_epoch
-        self.last_assignment_configs: list[LastAssignmentConfig] | None = last_assignment_configs
+        self.last_assignment_configs: list[LastAssignmentConfig] | None = (
+            [] if isinstance(last_assignment_configs, Unset) else last_assignment_configs
+        )
         self.stored_description_topology_epoch: int = stored_description_topology_epoch
         self.failed_description_topology_epoch: int = failed_description_topology_epoch

@@ -7,7 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rafka.core.errors import RemoteProtocolError
-from rafka.core.message import wire
+from rafka.core.message import decode, encode, wire
+from rafka.core.stored.consumer_group_member_metadata_value import (
+    ClassicMemberMetadata,
+    ConsumerGroupMemberMetadataValue,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,3 +75,19 @@ def test_ten_thousand_tagged_fields_are_read() -> None:
     wire.put_uvarint(out, 10_000)
     out += b"\x07\x00" * 10_000
     assert wire.skip_tags(out, 1, out[0]) == len(out)
+
+
+@pytest.mark.parametrize(
+    ("struct", "tags"),
+    [
+        (None, "01 00 01 00"),  # one tag: number 0, of one byte, null
+        (ClassicMemberMetadata(), "00"),  # all defaults: not written
+        (ClassicMemberMetadata(session_timeout_ms=5), "01 00 07 01 00000005 01 00"),
+    ],
+)
+def test_a_tagged_struct_may_be_null(struct: ClassicMemberMetadata | None, tags: str) -> None:
+    """As Java's class of this record writes it: a nullable struct in the tagged section begins with a varint."""
+    message = ConsumerGroupMemberMetadataValue(classic_member_metadata=struct)
+    data = bytes.fromhex("01 01 01 01 01 01 ffffffff 01" + tags)
+    assert encode(message, 0) == data
+    assert decode(ConsumerGroupMemberMetadataValue, 0, data) == message
