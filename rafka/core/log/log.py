@@ -91,6 +91,8 @@ class Log(Opening):
             return 0
         size_bytes = sum(segment.size_bytes for segment in self.segments[:count])
         end = self.end_of(self.segments[count - 1])
+        if end <= self.log_start_offset:
+            return 0  # an empty segment, all that a crash left: it is what is appended to
         if count == len(self.segments):
             assert not self._queue, "below the high watermark everything is written"
             self._active = None

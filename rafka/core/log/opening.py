@@ -156,7 +156,7 @@ class Opening(Upkeep):
                 one.links = 0
             yield from self._start_anew(found, sizes)
         self.log_start_offset = self.log_end_offset = bases[0] if bases else start
-        for one, following in zip(found, [*found[1:], None], strict=True):
+        for one, following in zip(found, [*found[1:], None], strict=False):  # there may be none
             yield from self._read_one(one, following)
         yield from self._remove_snapshots(sizes)
 
