@@ -1,12 +1,14 @@
 """The driver that runs wherever trio does: readiness by trio, disk waiting in a few threads.
 
-One task per connection waits for readability and then for its turn; the turn itself receives, so both drivers
-share every rule of `driver.py`. Syncs and reads run in threads, at most `THREADS` at a time. Costs a task switch
-per request more than `uring.py`: see docs/decisions/0003-own-io-uring-ring.md for the numbers.
+The turn itself receives, so both drivers share every rule of `driver.py`. Where there is epoll, one of our own holds
+all connections, edge-triggered, and trio waits for that one descriptor (`Edges`); elsewhere a task per connection waits
+for readability and then for its turn (`Tasks`). Syncs and reads run in threads, at most `THREADS` at a time. What it
+costs beside `uring.py`: docs/decisions/0003-own-io-uring-ring.md.
 """
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import threading
@@ -22,14 +24,20 @@ from rafka.io.journal import Journal, journal
 from rafka.io.sockets import Connection
 
 THREADS = 8
+EDGES_A_TURN = 1024
+HUNG = True
+ENDED = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0) if hasattr(select, "poll") else 0
 
 
 class PortableDriver:
     """Runs a machine under trio; also the poller of its own engine."""
 
-    def __init__(self, notes: Journal | None = None) -> None:
+    def __init__(self, notes: Journal | None = None, readiness: "type[Edges | Tasks] | None" = None) -> None:
+        if readiness is None:
+            readiness = Edges if hasattr(select, "epoll") and hasattr(os, "eventfd") else Tasks
+        self._make_readiness = readiness
+        self._readiness: Edges | Tasks
         self._journal = notes if notes is not None else journal()
-        self._wake = trio.Event()
         self._token: trio.lowlevel.TrioToken | None = None
         self._is_terminated = self._is_ending = False
         self._limiter: trio.CapacityLimiter
@@ -58,65 +66,53 @@ class PortableDriver:
         if not self._is_ending:
             self._is_ending = True
             self._engine.terminated(signal.SIGTERM)
-            self._wake.set()
+            self._readiness.wake()
 
     async def _main(self, machine: Machine, data_dir: str) -> int:
         self._limiter = trio.CapacityLimiter(THREADS)
         self._engine = engine = Engine(machine, data_dir, self, self._journal)
         self._token = trio.lowlevel.current_trio_token()
-        if self._is_terminated:
-            self._end()
         try:
             async with trio.open_nursery() as self._nursery:
+                self._readiness = self._make_readiness(engine, self._nursery)
+                if self._is_terminated:
+                    self._end()
                 if threading.current_thread() is threading.main_thread():
                     await self._nursery.start(self._signals)
                 while (code := engine.turn()) is None:
                     await self._pause(engine.wait_ns(time.monotonic_ns()))
+                    self._readiness.collect()
                 self._nursery.cancel_scope.cancel()
         finally:
             engine.close()
+            self._readiness.close()
         return code
 
     async def _pause(self, wait_ns: int | None) -> None:
         if wait_ns == 0:
             await trio.lowlevel.checkpoint()
         elif wait_ns is None:
-            await self._wake.wait()
+            await self._readiness.wait()
         else:
             with trio.move_on_after(wait_ns / 1_000_000_000):
-                await self._wake.wait()
-        if self._wake.is_set():
-            self._wake = trio.Event()
+                await self._readiness.wait()
 
     async def _signals(self, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as numbers:
             task_status.started()
             async for number in numbers:
                 self._engine.terminated(number)
-                self._wake.set()
+                self._readiness.wake()
 
     # ---- connections ------------------------------------------------------------------------------
 
     def watch(self, conn: Connection) -> None:
         """Begin to report `conn` through `Engine.readable`."""
-        conn.poll = lot = trio.lowlevel.ParkingLot()
-        self._nursery.start_soon(self._watch, conn, lot)
-
-    async def _watch(self, conn: Connection, lot: trio.lowlevel.ParkingLot) -> None:
-        while not conn.has_ended:
-            try:
-                await trio.lowlevel.wait_readable(conn.sock)
-            except trio.ClosedResourceError:
-                return
-            self._engine.readable(conn)
-            self._wake.set()
-            await lot.park()
+        self._readiness.watch(conn)
 
     def rearm(self, conn: Connection, *, is_drained: bool) -> None:
         """Report `conn` again when it is readable."""
-        del is_drained  # trio reports levels, not edges
-        assert isinstance(conn.poll, trio.lowlevel.ParkingLot)
-        conn.poll.unpark()
+        self._readiness.rearm(conn, is_drained=is_drained)
 
     def await_room(self, conn: Connection) -> None:
         """Report `conn` through `Engine.writable` once its socket takes bytes again."""
@@ -130,13 +126,12 @@ class PortableDriver:
         except trio.ClosedResourceError:
             return
         self._engine.writable(conn)
-        self._wake.set()
+        self._readiness.wake()
 
     def forget(self, conn: Connection) -> None:
         """Stop reporting `conn`; its tasks end."""
         trio.lowlevel.notify_closing(conn.sock)
-        assert isinstance(conn.poll, trio.lowlevel.ParkingLot)
-        conn.poll.unpark_all()
+        self._readiness.forget(conn)
 
     # ---- listeners --------------------------------------------------------------------------------
 
@@ -152,7 +147,7 @@ class PortableDriver:
             except trio.ClosedResourceError:
                 return
             self._engine.acceptable(listener)
-            self._wake.set()
+            self._readiness.wake()
             await lot.park()
 
     def listen_again(self, listener: socket.socket) -> None:
@@ -185,7 +180,111 @@ class PortableDriver:
         except OSError as error:
             result = -(error.errno or 5)
         operation.finish(result)
-        self._wake.set()
+        self._readiness.wake()
+
+
+class Edges:
+    """All connections in one edge-triggered epoll, which trio waits for.
+
+    After an edge a connection stays readable until a receive comes back short. A hang-up in the same edge as the
+    last bytes is remembered (`HUNG`), since no second edge will tell.
+    """
+
+    def __init__(self, engine: Engine, nursery: trio.Nursery) -> None:
+        del nursery
+        self._engine = engine
+        self._epoll = select.epoll()
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._event, select.EPOLLIN | select.EPOLLET)
+        self._connections: dict[int, Connection] = {}
+
+    def wake(self) -> None:
+        """End a wait, the one under way or the next."""
+        os.eventfd_write(self._event, 1)
+
+    async def wait(self) -> None:
+        """Wait for an edge, or to be woken."""
+        await trio.lowlevel.wait_readable(self._epoll.fileno())
+
+    def collect(self) -> None:
+        """Report every connection that has had an edge; once a turn."""
+        for fd, events in self._epoll.poll(0, EDGES_A_TURN):
+            if fd == self._event:
+                continue
+            conn = self._connections[fd]
+            if events & ENDED:
+                conn.poll = HUNG
+            self._engine.readable(conn)
+
+    def watch(self, conn: Connection) -> None:
+        """Begin to report `conn`."""
+        self._connections[conn.fd] = conn
+        self._epoll.register(conn.fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
+
+    def rearm(self, conn: Connection, *, is_drained: bool) -> None:
+        """Report `conn` again: at once if there may be more, since no edge will tell."""
+        if not is_drained or conn.poll is HUNG:
+            self._engine.readable(conn)
+
+    def forget(self, conn: Connection) -> None:
+        """Stop reporting `conn`."""
+        del self._connections[conn.fd]
+        self._epoll.unregister(conn.fd)
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self._epoll.close()
+        os.close(self._event)
+
+
+class Tasks:
+    """A task per connection, over whatever trio waits with."""
+
+    def __init__(self, engine: Engine, nursery: trio.Nursery) -> None:
+        self._engine = engine
+        self._nursery = nursery
+        self._woken = trio.Event()
+
+    def wake(self) -> None:
+        """End a wait, the one under way or the next."""
+        self._woken.set()
+
+    async def wait(self) -> None:
+        """Wait until a task has something to report."""
+        await self._woken.wait()
+        self._woken = trio.Event()
+
+    def collect(self) -> None:
+        """Nothing to do: each task reports its own."""
+
+    def watch(self, conn: Connection) -> None:
+        """Begin to report `conn`."""
+        conn.poll = lot = trio.lowlevel.ParkingLot()
+        self._nursery.start_soon(self._watch, conn, lot)
+
+    async def _watch(self, conn: Connection, lot: trio.lowlevel.ParkingLot) -> None:
+        while not conn.has_ended:
+            try:
+                await trio.lowlevel.wait_readable(conn.sock)
+            except trio.ClosedResourceError:
+                return
+            self._engine.readable(conn)
+            self._woken.set()
+            await lot.park()
+
+    def rearm(self, conn: Connection, *, is_drained: bool) -> None:
+        """Report `conn` again when it is readable."""
+        del is_drained  # trio reports levels, not edges
+        assert isinstance(conn.poll, trio.lowlevel.ParkingLot)
+        conn.poll.unpark()
+
+    def forget(self, conn: Connection) -> None:
+        """Stop reporting `conn`."""
+        assert isinstance(conn.poll, trio.lowlevel.ParkingLot)
+        conn.poll.unpark_all()
+
+    def close(self) -> None:
+        """Nothing to do: the nursery ends the tasks."""
 
 
 def _sync_data(fd: int) -> None:

@@ -20,6 +20,7 @@ from rafka.core.events import Connected, Disconnected, Event, Listening, Receive
 from rafka.core.types import ConnId, MonoNs, Now, Token
 from rafka.io.choose import choose
 from rafka.io.driver import Driver
+from rafka.io.portable import PortableDriver, Tasks
 from rafka.io.ring import Ring, probe
 from rafka.io.sockets import Connection
 from rafka.io.uring import UringDriver
@@ -30,8 +31,8 @@ from rafka.sim.storage import Storage
 
 REAL = ("trio", "uring") if probe() is None else ("trio",)
 """The drivers that work here."""
-DRIVERS = (*REAL, "ring")
-"""And the io_uring driver over a simulated kernel with every bad habit, which works everywhere."""
+DRIVERS = (*REAL, "tasks", "ring")
+"""And the trio driver without epoll, and the io_uring driver over a simulated kernel with every bad habit."""
 DISKS = (*DRIVERS, "sim")
 MANY_TURNS = 30_000
 """At a millisecond each: when to give up."""
@@ -266,6 +267,8 @@ def play(
 def made(driver: str, scenario: Scenario, seed: int) -> Driver:
     if driver == "sim":
         return SimulatedDriver(seed)
+    if driver == "tasks":
+        return PortableDriver(scenario.notes.append, Tasks)
     if driver == "ring":
         scenario.kernel = Kernel(Chance(seed), Habits())
         return UringDriver(scenario.notes.append, lambda: Ring(8, 16, scenario.kernel))
