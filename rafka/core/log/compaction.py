@@ -26,7 +26,6 @@ from rafka.core.record.builder import UNPACKED_BYTES_MAX
 from rafka.core.record.compression import NONE, Codecs
 from rafka.core.record.crc32c import crc32c
 from rafka.core.record.varint import read_varint, write_varint
-from rafka.core.shape import value
 from rafka.core.types import Buffer, WallMs
 
 DELETE_HORIZON = 0x40
@@ -41,10 +40,11 @@ _header = Struct(">qiibIhiqqqhii")
 class OffsetMap:
     """The last offset of every key of the dirty part of a log, in bounded memory."""
 
-    __slots__ = ("_bytes", "_limit_bytes", "_offsets", "end_offset")
+    __slots__ = ("_bytes", "_limit_bytes", "by_key", "end_offset")
 
     def __init__(self, limit_bytes: int) -> None:
-        self._offsets: dict[bytes, int] = {}
+        self.by_key: dict[bytes, int] = {}
+        """The last offset of every key."""
         self._bytes = 0
         self._limit_bytes = limit_bytes
         self.end_offset = 0
@@ -58,32 +58,19 @@ class OffsetMap:
         if self._bytes >= self._limit_bytes:
             return False
         if not header.is_control:
-            for record in _records(batch, header, codecs):
-                if record.key is not None:
-                    self._put(record.key, header.base_offset + record.offset_delta)
+            offsets, base = self.by_key, header.base_offset
+            for _, _, _, _, delta, key, _ in _records(batch, header, codecs)[1]:
+                if key is not None:
+                    if key not in offsets:
+                        self._bytes += ENTRY_BYTES + len(key)
+                    offsets[key] = base + delta
         self.end_offset = header.last_offset + 1
         return True
 
-    def last_offset(self, key: bytes) -> int:
-        """Give the last offset of `key`; -1 when the dirty part has none."""
-        return self._offsets.get(key, -1)
 
-    def _put(self, key: bytes, offset: int) -> None:
-        if key not in self._offsets:
-            self._bytes += ENTRY_BYTES + len(key)
-        self._offsets[key] = offset
-
-
-@value
-class _Record:
-    """Where one record's parts are. after_time: the bytes from its offset delta to its end."""
-
-    whole: bytes
-    after_time: bytes
-    time_delta: int
-    offset_delta: int
-    key: bytes | None
-    is_tombstone: bool
+_Record = tuple[int, int, int, int, int, bytes | None, bool]
+"""Where one record's parts are in its batch: start, the position after its time delta, end; time delta, offset delta;
+its key, and whether it is a tombstone. A tuple: there are a hundred of them in every batch."""
 
 
 def compact(
@@ -102,44 +89,51 @@ def compact(
     """
     if header.is_control or header.base_offset >= offsets.end_offset:
         return batch
-    records = _records(batch, header, codecs)
+    data, records = _records(batch, header, codecs)
     horizon = header.base_timestamp if header.attributes & DELETE_HORIZON else None
-    kept = [record for record in records if _stays(record, header, offsets, now, horizon)]
+    kept = _kept(records, header, offsets, is_over=horizon is not None and now >= horizon)
     if not kept:
         return _emptied(header) if last_of_producer else None
-    if horizon is None and any(record.is_tombstone for record in kept):
-        return _rebuilt(header, kept, codecs, now + delete_retention_ms)
-    return batch if len(kept) == len(records) else _rebuilt(header, kept, codecs, None)
+    if horizon is None and any(record[6] for record in kept):
+        return _rebuilt(header, data, kept, codecs, now + delete_retention_ms)
+    return batch if len(kept) == len(records) else _rebuilt(header, data, kept, codecs, None)
 
 
-def _stays(record: _Record, header: Header, offsets: OffsetMap, now: WallMs, horizon: int | None) -> bool:
-    offset = header.base_offset + record.offset_delta
-    if offset >= offsets.end_offset:
-        return True
-    if record.key is None or offset < offsets.last_offset(record.key):
-        return False
-    return not (record.is_tombstone and horizon is not None and now >= horizon)
+def _kept(records: list[_Record], header: Header, offsets: OffsetMap, *, is_over: bool) -> list[_Record]:
+    """Pick the records that stay; is_over: the horizon of the batch's tombstones has passed."""
+    base, end, last = header.base_offset, offsets.end_offset, offsets.by_key
+    kept = []
+    for record in records:
+        offset, key = base + record[4], record[5]
+        is_last = key is not None and offset >= last.get(key, -1)
+        if (is_last and not (record[6] and is_over)) or offset >= end:
+            kept.append(record)
+    return kept
 
 
-def _rebuilt(header: Header, kept: list[_Record], codecs: Codecs, horizon: int | None) -> bytearray:
+def _rebuilt(
+    header: Header, data: bytes, kept: list[_Record], codecs: Codecs, horizon: int | None
+) -> bytearray:
     """Pack the kept records again; horizon: the new base timestamp, None to leave it."""
     base = header.base_timestamp if horizon is None else horizon
     body = bytearray()
     for record in kept:
-        body += record.whole if horizon is None else _retimed(record, header.base_timestamp - base)
+        start, end = record[0], record[2]
+        body += data[start:end] if horizon is None else _retimed(data, record, header.base_timestamp - base)
     packed = body if header.codec == NONE else codecs.compress(header.codec, body)
     attributes = header.attributes if horizon is None else header.attributes | DELETE_HORIZON
-    newest = max(header.base_timestamp + record.time_delta for record in kept)
+    newest = max(header.base_timestamp + record[3] for record in kept)
     if header.is_log_append_time or newest > header.max_timestamp:  # a producer may have said anything
         newest = header.max_timestamp
     max_timestamp = max(NO_TIMESTAMP, newest)
     return _sealed(header, attributes, base, max_timestamp, len(kept), packed)
 
 
-def _retimed(record: _Record, shift: int) -> bytes:
+def _retimed(data: bytes, record: _Record, shift: int) -> bytes:
+    _, after_time, end, time_delta, _, _, _ = record
     one = bytearray(1)  # attributes: none are defined
-    write_varint(one, record.time_delta + shift)
-    one += record.after_time
+    write_varint(one, time_delta + shift)
+    one += data[after_time:end]
     length = bytearray()
     write_varint(length, len(one))
     return bytes(length + one)
@@ -164,33 +158,49 @@ def _sealed(
     return batch
 
 
-def _records(batch: memoryview, header: Header, codecs: Codecs) -> list[_Record]:
+def _records(batch: memoryview, header: Header, codecs: Codecs) -> tuple[bytes, list[_Record]]:
+    """Unpack a batch's records: their bytes, and where each of them lies in these."""
     body: Buffer = batch[HEADER_BYTES : header.size_bytes]
     if header.codec != NONE and header.count:
         body = codecs.decompress(header.codec, body, UNPACKED_BYTES_MAX)
     data = bytes(body)
+    try:
+        return data, _places(data, header.count)
+    except IndexError:
+        raise CorruptRecord(len(data), "the records end inside one") from None
+
+
+def _places(data: bytes, count: int) -> list[_Record]:
+    """Find the parts of every record. Varints of one byte, nearly all of them, are read in place: twice as fast."""
     records: list[_Record] = []
     position = 0
-    for _ in range(header.count):
-        record, position = _read(data, position)
-        records.append(record)
+    for _ in range(count):
+        length, start = read_varint(data, position)
+        end = start + length
+        if length < 1 or end > len(data):
+            raise CorruptRecord(position, f"a record of {length} bytes")
+        at = start + 1
+        if (byte := data[at]) < 0x80:
+            time_delta, after_time = (byte >> 1) ^ -(byte & 1), at + 1
+        else:
+            time_delta, after_time = read_varint(data, at)
+        if (byte := data[after_time]) < 0x80:
+            offset_delta, at = (byte >> 1) ^ -(byte & 1), after_time + 1
+        else:
+            offset_delta, at = read_varint(data, after_time)
+        if (byte := data[at]) < 0x80:
+            key_length, at = (byte >> 1) ^ -(byte & 1), at + 1
+        else:
+            key_length, at = read_varint(data, at)
+        value_at = at + key_length if key_length > 0 else at
+        if value_at >= end:
+            raise CorruptRecord(position, "a key longer than its record")
+        key = None if key_length < 0 else data[at:value_at]
+        is_tombstone = (
+            data[value_at] & 1 == 1
+        )  # the lowest bit is the sign, and -1 is the only negative length
+        records.append((position, after_time, end, time_delta, offset_delta, key, is_tombstone))
+        position = end
     if position != len(data):
         raise CorruptRecord(position, "bytes after the last record")
     return records
-
-
-def _read(data: bytes, position: int) -> tuple[_Record, int]:
-    length, start = read_varint(data, position)
-    end = start + length
-    if length < 1 or end > len(data):
-        raise CorruptRecord(position, f"a record of {length} bytes")
-    time_delta, after_time = read_varint(data, start + 1)
-    offset_delta, at = read_varint(data, after_time)
-    key_length, at = read_varint(data, at)
-    value_at = at + max(0, key_length)
-    value_length, _ = read_varint(data, value_at)
-    if value_at >= end:
-        raise CorruptRecord(position, "a key longer than its record")
-    key = None if key_length < 0 else data[at:value_at]
-    whole, rest = data[position:end], data[after_time:end]
-    return _Record(whole, rest, time_delta, offset_delta, key, value_length < 0), end
