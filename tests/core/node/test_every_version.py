@@ -4,6 +4,7 @@ Each request is sent empty, and filled by chance several times: with nonsense, a
 mean something here. Each answer is decoded by a client's codec, in the request's version.
 """
 
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -97,3 +98,14 @@ def test_every_version_of_every_api_answers(world, key, version):
     assert world.connect().ask(ListGroupsRequest()).error_code == 0
     errors = [note for note in world.notes if note[0] == "error"]
     assert errors == []
+
+
+def test_the_documentation_lists_what_is_served_and_nothing_else():
+    page = Path(__file__).parents[3] / "docs" / "protocol" / "kafka-apis.md"
+    rows = [line.split("|")[1:4] for line in page.read_text("utf-8").splitlines() if line.startswith("| ")]
+    listed = {}
+    for key, name, versions in rows[1:]:
+        low, _, high = versions.strip().partition("–")
+        assert APIS[int(key)].name == name.strip()
+        listed[int(key)] = (int(low), int(high or low))
+    assert listed == World().node.served
