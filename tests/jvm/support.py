@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".peers" / "jvm"
 SOURCES = HERE / "java"
@@ -21,6 +23,8 @@ SOURCES = HERE / "java"
 FLAGS = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx256m", "-Xlog:disable"]
 LOGGING = f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}"
 TOOLS = "org.apache.kafka.tools."
+# The first to need jars waits for them to come over the network.
+MARKS = [pytest.mark.jvm, pytest.mark.timeout(600)]
 MISSING = [program for program in ("java", "javac", "mvn") if shutil.which(program) is None]
 
 
@@ -47,7 +51,7 @@ def jars(kind: str) -> Path:
                 "-DincludeScope=runtime",
                 f"-DoutputDirectory={directory}",
             ]
-            done = run(["mvn", "-q", "-B", "-f", str(pom), *goal], seconds=110)
+            done = run(["mvn", "-q", "-B", "-f", str(pom), *goal], seconds=500)
             assert done.returncode == 0, done.stdout + done.stderr
         assert any(directory.glob("kafka-clients-*.jar")), directory
     return directory

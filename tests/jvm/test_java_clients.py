@@ -5,12 +5,10 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 from tests.clients.support import create, offsets, producer_of, read, send
-from tests.jvm.support import facts
+from tests.jvm.support import MARKS, facts
 
-pytestmark = pytest.mark.jvm
+pytestmark = MARKS
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 VALUES: list[bytes | None] = [bytes([number]) * (number * 37 % 2000) for number in range(120)]

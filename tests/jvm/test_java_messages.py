@@ -8,14 +8,12 @@ import json
 from pathlib import Path
 from random import Random
 
-import pytest
-
 from rafka.client.partitioner import murmur2
 from rafka.core.message import encode
 from tests.core.message import fill
-from tests.jvm.support import FLAGS, LOGGING, driver, run
+from tests.jvm.support import FLAGS, LOGGING, MARKS, driver, run
 
-pytestmark = pytest.mark.jvm
+pytestmark = MARKS
 
 EXAMPLES = 5
 KEYS = 5000

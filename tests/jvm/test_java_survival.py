@@ -6,13 +6,11 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.jvm.conftest import SETTINGS
-from tests.jvm.support import FLAGS, LOGGING, driver
+from tests.jvm.support import FLAGS, LOGGING, MARKS, driver
 from tests.process.lives import Lives
 
-pytestmark = pytest.mark.jvm
+pytestmark = MARKS
 
 
 def test_java_clients_survive_a_broker_that_is_killed(java: None, tmp_path: Path) -> None:

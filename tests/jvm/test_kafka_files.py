@@ -3,14 +3,14 @@
 import shutil
 from pathlib import Path
 
-import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from tests.clients.support import create, offsets, producer_of, read, send
 from tests.jvm.apache import kafka
+from tests.jvm.support import MARKS
 from tests.process.lives import Lives
 
-pytestmark = pytest.mark.jvm
+pytestmark = MARKS
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 BASE = 1_600_000_000_000

@@ -5,13 +5,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.clients.support import create, offsets, producer_of, read, send
-from tests.jvm.support import tool
+from tests.clients.support import create, offsets, producer_of, read, send, until
+from tests.jvm.support import MARKS, tool
 from tests.process.lives import Lives
 
-pytestmark = pytest.mark.jvm
+pytestmark = MARKS
 
 COMPLAINTS = re.compile(
     r"isvalid: false|Mismatches in|mismatch|out of order|Non-consecutive|corrupt|No data log|Exception|Error",
@@ -152,6 +150,22 @@ def test_kafka_dump_log_finds_nothing_wrong_with_the_files(lives: Lives, name: s
     )
     assert {batch["compresscodec"] for batch in batches} == {"zstd"}
     assert len(records) == 250
+
+
+def test_kafka_dump_log_reads_the_indexes_and_snapshots(lives: Lives, name: str) -> None:
+    bootstrap = lives.address
+    create(bootstrap, name, 1, segment_bytes=1 << 20)
+    producer = producer_of(bootstrap, batch_num_messages=10, enable_idempotence=True)
+    offsets(send(producer, name, [b"x" * 1000] * 4000, partition=0))
+    directory = lives.directory / "data" / f"{name}-0"
+    until(lambda: len(list(directory.glob("*.timeindex"))) > 2, "segments that are full have their indexes")
+    indexes = sorted(directory.glob("*.index")) + sorted(directory.glob("*.timeindex"))
+    assert len(indexes) > 4
+    dump(*indexes)  # each entry against the batch that it points to
+    assert dump(*indexes, "--index-sanity-check").count("passed sanity check") == len(indexes)
+    snapshots = sorted(directory.glob("*.snapshot"))
+    assert snapshots
+    assert "producerId: " in dump(*snapshots)
 
 
 def test_kafka_dump_log_decodes_our_internal_topics(lives: Lives, name: str) -> None:

@@ -190,6 +190,7 @@ public class Codec {
 
 
 @pytest.mark.jvm
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}, not found on the PATH")
 def test_java_reads_ours_and_we_read_javas(tmp_path):
     (tmp_path / "text").write_bytes(TEXT)
