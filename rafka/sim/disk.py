@@ -201,6 +201,8 @@ class Disk:
         return Listed(effect.file, effect.token, self._list(effect.file))
 
     def _measure(self, effect: Measure) -> DiskEvent:
+        if effect.file not in self.files:
+            raise FileNotFoundError(errno.ENOENT, "not there")
         used = sum(len(inode.data) for inode in self.files.values() if inode is not None)
         return Measured(effect.file, effect.token, VOLUME_BYTES, VOLUME_BYTES - used)
 

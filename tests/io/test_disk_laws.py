@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rafka.core.effects import List, MakeDir, Read, Rename, Sync, SyncDir, Truncate, Unlink, Write
-from rafka.core.events import Done, Entry, Failed, Loaded, Synced, Written
+from rafka.core.effects import List, MakeDir, Measure, Read, Rename, Sync, SyncDir, Truncate, Unlink, Write
+from rafka.core.events import Done, Entry, Failed, Loaded, Measured, Synced, Written
 from rafka.core.types import File, Token
 from tests.io.support import DISKS, Scenario, SimulatedDriver, play
 
@@ -29,6 +29,18 @@ def disk(request, tmp_path):
         return scenario
 
     return played
+
+
+def test_the_volume_is_measured(disk):
+    def script(s):
+        yield from s.ask(Write(A, 0, [b"x" * 4096]))
+        measured = yield from s.ask(Measure(File("")))
+        assert isinstance(measured, Measured), measured
+        assert 0 < measured.usable_bytes <= measured.total_bytes
+        gone = yield from s.ask(Measure(File("no")))
+        assert (type(gone), gone.op, gone.errno) == (Failed, "measure", errno.ENOENT)
+
+    disk(script)
 
 
 def content(s, file):

@@ -293,7 +293,8 @@ class Listings:
     ) -> None:
         high_watermark = partition.high_watermark
         target = high_watermark if offset == LATEST else offset
-        if not partition.log.config.cleanup_delete:
+        config = partition.log.config
+        if config.cleanup_compact and not config.cleanup_delete:
             result.error_code = ErrorCode.POLICY_VIOLATION
         elif not 0 <= target <= high_watermark:
             result.error_code = ErrorCode.OFFSET_OUT_OF_RANGE

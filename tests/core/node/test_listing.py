@@ -192,10 +192,18 @@ def test_records_that_cannot_be_deleted(fields, code):
     assert delete(topic, **fields) == (code, -1)
 
 
-def test_a_compacted_topic_keeps_its_records():
-    topic = Topic(cleanup_policy="compact")
+@pytest.mark.parametrize(
+    ("policy", "outcome"),
+    [
+        ("compact", (ErrorCode.POLICY_VIOLATION, -1)),
+        ("compact,delete", (0, 1)),
+        ("", (0, 1)),  # kept for ever, unless somebody says otherwise
+    ],
+)
+def test_only_a_topic_that_is_compacted_alone_keeps_its_records(policy, outcome):
+    topic = Topic(cleanup_policy=policy)
     topic.write(b"a")
-    assert delete(topic, 1) == (ErrorCode.POLICY_VIOLATION, -1)
+    assert delete(topic, 1) == outcome
 
 
 # ---- DescribeLogDirs ---------------------------------------------------------------------------
