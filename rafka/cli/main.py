@@ -5,6 +5,7 @@ it), never before. Exit codes: 0 done, 1 it failed (one sentence on stderr), 2 i
 interrupted (128 + SIGINT), 141 the reader of its output went away (128 + SIGPIPE).
 """
 
+import gc
 import os
 import sys
 from typing import Any
@@ -59,4 +60,5 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
+    gc.freeze()  # the process ends: nothing more is worth a search
     sys.exit(code)

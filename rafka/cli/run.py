@@ -5,15 +5,14 @@ of `--set`, which win. What a name means, and whether it exists, is the broker's
 write a dotted name plainly (`log.retention.ms = 1000` makes nested tables, flattened here) or quoted.
 """
 
-import gc
 from collections.abc import Iterable, Iterator, Mapping
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Protocol, cast
 
 import click
 
 from rafka.cli.address import split_address
+from rafka.cli.lazy import load
 from rafka.core.errors import ConfigError, RafkaError
 
 
@@ -104,11 +103,7 @@ def load_broker() -> Broker:
     """Import the broker, late: nothing else of the command line pays for it."""
     if find_spec("rafka.io.broker") is None:
         raise RafkaError("this version of rafka has no broker to run")
-    gc.disable()  # modules are no garbage: looking for some among them is a tenth of the time
-    try:
-        return cast("Broker", import_module("rafka.io.broker"))
-    finally:
-        gc.enable()
+    return cast("Broker", load("rafka.io.broker"))
 
 
 def check_address(option: str, text: str) -> None:
