@@ -1,6 +1,8 @@
-"""The two things a test asks its broker for directly, over a plain blocking connection."""
+"""What a test asks its broker for directly, over a plain blocking connection."""
 
 import socket
+import time
+from collections.abc import Sequence
 
 from rafka.client.connection import Connection
 from rafka.core.api.create_topics_request import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
@@ -9,10 +11,12 @@ from rafka.core.api.fetch_request import FetchPartition, FetchRequest, FetchTopi
 from rafka.core.api.fetch_response import FetchResponse
 from rafka.core.api.metadata_request import MetadataRequest, MetadataRequestTopic
 from rafka.core.api.metadata_response import MetadataResponse
+from rafka.core.api.produce_request import PartitionProduceData, ProduceRequest, TopicProduceData
+from rafka.core.api.produce_response import ProduceResponse
 from rafka.core.errors import ErrorCode, RafkaError
 from rafka.core.message import Message
 from rafka.core.record.batch import size_at
-from rafka.core.record.builder import records_of
+from rafka.core.record.builder import Record, build_batch, records_of
 from rafka.net.compression import Compression
 
 TIMEOUT_S = 30.0
@@ -74,6 +78,23 @@ def read_all(port: int, topic: str, partition: int) -> list[tuple[bytes | None, 
                     records.append((record.key, record.value))
                     offset = record.offset + 1
             at += size
+
+
+def produce(
+    port: int, topic: str, records: Sequence[tuple[bytes | None, bytes | None]], topic_partition: int = 0
+) -> int:
+    """Append records to a partition as one batch, with acks=all; return the first one's offset. Raises RafkaError."""
+    batch = build_batch([Record(key, value) for key, value in records], timestamp=time.time_ns() // 1_000_000)
+    data = PartitionProduceData(index=topic_partition, records=batch)
+    (found,) = ask(port, MetadataRequest(topics=[MetadataRequestTopic(name=topic)]))
+    assert isinstance(found, MetadataResponse)
+    asked = TopicProduceData(name=topic, topic_id=found.topics[0].topic_id, partition_data=[data])
+    (answer,) = ask(port, ProduceRequest(acks=-1, timeout_ms=30_000, topic_data=[asked]))
+    assert isinstance(answer, ProduceResponse)
+    result = answer.responses[0].partition_responses[0]
+    if result.error_code:
+        raise RafkaError(f"{topic}-{topic_partition}: {ErrorCode(result.error_code).name}")
+    return result.base_offset
 
 
 def ask(port: int, *requests: Message) -> list[Message]:
