@@ -191,6 +191,8 @@ class Node:
         if self.shutdown.has_begun:
             self.shutdown.advance(now)
         self._settle(now)
+        if self.shutdown.has_begun:
+            self.shutdown.advance(now)  # logs with nothing to write are closed by now, and no event will tell
         self.fetches.look_again(now)
         self.partitions.flush(now)
 
