@@ -159,6 +159,7 @@ class _Cleaning:
         sources = [segment for segment in log.closed_segments() if segment.base_offset < end]
         for group, group_end in groups(log, sources):
             yield from self._rewrite(group, group_end)
+        self.check(())
         log.first_dirty_offset = end
         text = log_start_text(log.directory, end)
         yield from replace(File(f"{log.directory}/{CLEANED_UP_TO}"), text, log.attempt())
@@ -167,7 +168,8 @@ class _Cleaning:
     def check(self, segments: Sequence[Segment]) -> None:
         """Raise Gone if the segments are not there any more, or not what they were."""
         log = self.log
-        if log.is_offline or log.generation != self._generation or not log.has_segments(segments):
+        is_free = not (log.is_offline or log.is_truncating)
+        if not is_free or log.generation != self._generation or not log.has_segments(segments):
             raise Gone
 
     # ---- the dirty part ----------------------------------------------------------------------------
@@ -202,6 +204,7 @@ class _Cleaning:
         new.file = File(new.file + CLEANED)
         new.modified_ms = max(segment.modified_ms for segment in group)
         ensure((yield Unlink(new.file)))
+        self.check(group)
         try:
             is_changed = yield from self._copy(group, end, new)
             if is_changed:

@@ -203,7 +203,8 @@ class Keeper:
             while self._to_save:
                 mark = self._to_save[0]
                 yield from self._save(mark, durably=durably)
-                self._to_save.remove(mark)
+                if mark in self._to_save:  # unless somebody has said meanwhile that nothing is to be saved
+                    self._to_save.remove(mark)
         except StorageError as error:
             self._out.note("warning", "indexes not saved", log=self.directory, reason=str(error))
         finally:

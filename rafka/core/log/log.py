@@ -21,7 +21,7 @@ from rafka.core.log.directory import discard, ensure
 from rafka.core.log.opening import Opening
 from rafka.core.log.restored import Restored
 from rafka.core.log.retention import expired
-from rafka.core.log.segment import Segment
+from rafka.core.log.segment import Place, Segment
 from rafka.core.log.upkeep import names
 from rafka.core.machine import Outbox
 from rafka.core.record.batch import Header
@@ -140,13 +140,17 @@ class Log(Opening):
         assert offset >= self.log_start_offset
         assert not self._queue
         assert not self._in_flight
-        yield from self.settled()
-        if offset >= self.log_end_offset:
-            return None
-        place = self.find(offset) or (yield from self.lookup(offset))
-        if isinstance(place, ErrorCode):
-            return place
+        place: Place | None = None
+        while place is None or self.is_swapping or not self.has(place):
+            yield from self.settled()
+            if offset >= self.log_end_offset:
+                return None
+            found = self.find(offset) or (yield from self.lookup(offset))
+            if isinstance(found, ErrorCode):
+                return found
+            place = found
         retry_at, self._retry_at = self._retry_at, NEVER
+        self.is_truncating = True
         try:
             yield from self._truncate(place.base_offset, place.position)
         except (StorageError, CorruptRecord) as error:
@@ -154,6 +158,8 @@ class Log(Opening):
             self.is_offline = True
             self._out.note("error", "log offline", log=self.directory, reason=str(error))
             return ErrorCode.KAFKA_STORAGE_ERROR
+        finally:
+            self.is_truncating = False
         self._retry_at = retry_at
         return None
 

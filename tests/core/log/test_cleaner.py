@@ -1,10 +1,11 @@
 """Cleaning a log: what stays, what is chosen, what may come between, and every crash on the way."""
 
 import copy
+import errno
 
 import pytest
 
-from rafka.core.log.cleaner import Cleaned
+from rafka.core.log.cleaner import Cleaned, Uncleanable, dirtiest
 from rafka.core.log.log import Log
 from rafka.core.types import File, Uuid
 from tests.core.log.keyed import DIRECTORY, Keyed, holds, last_per_key, small
@@ -102,3 +103,165 @@ def test_a_crash_while_a_crash_is_recovered_from_does_no_harm(power) -> None:
             last = Keyed(world.config, again.disk, power)
             assert not last.log.is_offline, last.notes
             holds(last.read(), world.sent)
+
+
+# ---- what may come between ---------------------------------------------------------------------------
+
+
+def interrupted(world, come_between):
+    """Clean once for every number of steps after which something comes between; give the worlds."""
+    steps = 0
+    while True:
+        again = Keyed(world.config, copy.deepcopy(world.disk))
+        again.sent = list(world.sent)
+        running = again.start(again.cleaning())
+        for _ in range(steps):
+            again.step()
+        if running.finished:
+            return
+        come_between(again)
+        again.settle()
+        assert running.finished
+        yield again, running.result
+        steps += 3
+
+
+def filled():
+    world = Keyed(small(file_delete_delay_ms=0))
+    history(world, rounds=4, keys=3)
+    return world
+
+
+def test_deleting_records_meanwhile_leaves_what_was_not_deleted() -> None:
+    world = filled()
+    middle = world.log.segments[2].base_offset + 1
+    results = []
+    for again, result in interrupted(world, lambda one: one.start(one.log.delete_before(middle, one.now))):
+        results.append(result)
+        again.elapse(2000)
+        assert again.log.log_start_offset == middle
+        holds(again.read(), world.sent, start=middle)
+        again.crash(4)
+        assert again.log.log_start_offset == middle
+        holds(again.read(), world.sent, start=middle)
+        assert not [name for name in again.files() if name.endswith((".cleaned", ".swap", ".deleted"))]
+    assert None in results, "some had to be given up"
+    assert not any(isinstance(result, Uncleanable) for result in results)
+
+
+def test_a_truncation_meanwhile_cuts_where_it_was_told() -> None:
+    world = filled()
+    end = world.survey().end_offset + 1  # what is cleaned is committed, and never truncated
+    assert end < world.log.log_end_offset
+    for again, result in interrupted(world, lambda one: one.start(one.log.truncate_to(end))):
+        assert not isinstance(result, Uncleanable)
+        assert again.log.log_end_offset == end
+        holds(again.read(), [record for record in world.sent if record[0] < end])
+        again.crash(4)
+        assert again.log.log_end_offset == end
+        holds(again.read(), [record for record in world.sent if record[0] < end])
+
+
+def test_deleting_the_topic_meanwhile_ends_the_cleaning_and_leaves_nothing() -> None:
+    for again, result in interrupted(filled(), lambda one: one.start(one.log.destroy())):
+        assert result is None or isinstance(result, Cleaned)
+        assert again.files() == []
+
+
+def test_a_place_found_before_a_swap_is_void_after_it() -> None:
+    world = filled()
+    place = world.script(world.log.lookup(0))
+    assert world.log.has(place)
+    world.append((b"k", b"v"))
+    world.settle()
+    assert world.log.has(place), "an append changes nothing of it"
+    world.clean()
+    assert not world.log.has(place)
+
+
+# ---- what is chosen ----------------------------------------------------------------------------------
+
+
+def test_a_log_is_due_when_its_dirty_share_is_above_the_ratio() -> None:
+    world = Keyed(small(min_cleanable_dirty_ratio=0.5))
+    history(world)
+    assert (world.survey().is_due, world.survey().dirty_ratio) == (True, 1.0)
+    world.clean()
+    assert not world.survey().is_due
+    assert world.survey().dirty_bytes == 0
+    clean_bytes = world.survey().clean_bytes
+    while not world.survey().is_due:
+        assert world.survey().dirty_bytes <= clean_bytes
+        world.append((b"k1", b"more" * 10))
+        world.settle()
+    assert world.survey().dirty_bytes > clean_bytes
+
+
+def test_what_is_younger_than_min_compaction_lag_stays_dirty() -> None:
+    world = Keyed(small(min_compaction_lag_ms=1000))
+    history(world)
+    assert world.survey().dirty_bytes == 0
+    world.wall += 999
+    assert not world.survey().is_due
+    world.wall += 1
+    assert world.survey().is_due
+
+
+def test_what_is_older_than_max_compaction_lag_is_due_whatever_the_ratio() -> None:
+    world = Keyed(small(min_cleanable_dirty_ratio=1.0, max_compaction_lag_ms=1000, segment_ms=1 << 40))
+    history(world)
+    assert not world.survey().is_due
+    world.wall += 1001
+    assert world.survey().is_overdue
+    assert world.survey().is_due
+
+
+def test_the_dirtiest_goes_first() -> None:
+    worlds = [Keyed(small(min_cleanable_dirty_ratio=0.1)) for _ in range(3)]
+    for world in worlds:
+        history(world)
+    worlds[0].clean()
+    worlds[2].clean()
+    history(worlds[2], rounds=1)
+    surveys = [world.survey() for world in worlds]
+    assert dirtiest(surveys) is surveys[1]
+    assert dirtiest([surveys[0], surveys[2]]) is surveys[2]
+    assert dirtiest([surveys[0]]) is None
+
+
+def test_a_full_map_leaves_the_rest_to_the_next_round() -> None:
+    world = filled()
+    limit = world.survey().end_offset
+    ends = []
+    while world.survey().is_due:
+        done = world.clean(room=400)
+        assert isinstance(done, Cleaned)
+        ends.append(done.end_offset)
+        holds(world.read(), world.sent)
+    assert ends == sorted(set(ends))
+    assert len(ends) > 2
+    assert ends[-1] == limit
+
+
+def test_damage_is_found_and_nothing_is_changed() -> None:
+    world = filled()
+    files = world.files()
+    world.disk.files[world.log.segments[1].file].data[70] ^= 1
+    result = world.clean()
+    assert isinstance(result, Uncleanable)
+    assert "CRC" in str(result.error)
+    assert world.files() == files
+
+
+@pytest.mark.parametrize("op", ["write", "sync", "rename", "syncdir", "read"])
+def test_a_disk_that_refuses_spoils_nothing(op) -> None:
+    for after in range(0, 30, 4):
+        world = filled()
+        world.disk.fail(op, errno.EIO, after=after)
+        result = world.clean()
+        world.disk.failures.clear()
+        assert isinstance(result, Cleaned | Uncleanable)
+        holds(world.read(), world.sent)
+        world.crash(5)
+        assert not world.log.is_offline
+        holds(world.read(), world.sent)
