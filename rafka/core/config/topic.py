@@ -89,7 +89,7 @@ TOPIC_SETTINGS: dict[str, Setting] = table(
         "file.delete.delay.ms",
         Kind.LONG,
         "60000",
-        "How long a deleted segment's files stay on disk, renamed.",
+        "How long the files of a deleted segment stay on disk.",
         low=0,
         synonyms=("log.segment.delete.delay.ms",),
     ),
