@@ -10,7 +10,11 @@ from tests.clients.support import unique
 from tests.jvm.support import MISSING
 from tests.process.lives import Lives
 
-SETTINGS = {"offsets.topic.num.partitions": "4", "group.initial.rebalance.delay.ms": "0"}
+SETTINGS = {
+    "offsets.topic.num.partitions": "4",
+    "group.initial.rebalance.delay.ms": "0",
+    "log.cleaner.backoff.ms": "300",
+}
 
 
 @pytest.fixture(scope="session")
