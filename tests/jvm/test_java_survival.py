@@ -24,7 +24,8 @@ def test_java_clients_survive_a_broker_that_is_killed(java: None, tmp_path: Path
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
         )
         try:
-            time.sleep(1.5)
+            assert client.stdout is not None
+            assert "sending" in client.stdout.readline()
             for kill in range(6):
                 time.sleep(chance.uniform(0.2, 0.8))
                 lives.kill()

@@ -56,6 +56,8 @@ final class Surviving {
                 "reconnect.backoff.ms", 20, "reconnect.backoff.max.ms", 100, "retry.backoff.ms", 20, "retry.backoff.max.ms", 100,
                 "max.block.ms", "60000")) {
             reader.start();
+            producer.partitionsFor(topic);
+            System.out.println("{\"check\": \"sending\"}");
             while (!ended) {
                 for (Map.Entry<Integer, List<Future<RecordMetadata>>> one : sent.entrySet()) {
                     byte[] value = Driver.bytes("" + one.getValue().size());
