@@ -275,7 +275,10 @@ class Ledger:
             base = base_offset_of(file.rpartition("/")[2]) or 0
             if base < book.scan_next or file == book.scan_file:
                 continue
-            if book.scan_file and base != book.scan_next:
+            may_be_gone = (
+                self.deletes or base <= book.may_delete
+            )  # what lies below is left of what was deleted
+            if book.scan_file and base != book.scan_next and not may_be_gone:
                 break
             book.scan_file = file
             book.scan_at, book.scan_next = _walk(memoryview(data), 0, base)

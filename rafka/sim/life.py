@@ -23,7 +23,6 @@ STOP_GRACE_NS = 1_000 * MS
 WALL_MS = 1_700_000_000_000
 DRIFT = 0.1
 DAY_MS = 86_400_000
-HOUR_MS = 3_600_000
 
 
 class Checked(Machine, Protocol):
@@ -71,7 +70,9 @@ class Watch:
 class Life:
     """A process. It ends by `kill`, or by itself after the machine asked to Stop: then `exit_code` is set."""
 
-    def __init__(self, boot: Boot, host: Host, chance: Chance) -> None:
+    def __init__(
+        self, boot: Boot, host: Host, chance: Chance, *, wall_offset_ms: int = 0, wall_rate: float = 1.0
+    ) -> None:
         self.is_alive = True
         self.port = 0
         """What it listens on; 0: it does not."""
@@ -83,14 +84,14 @@ class Life:
         """No turn before this time: the process is paused."""
         self.turn_factor = 1
         """How many times longer turns take."""
-        self.wall_rate = 1.0
+        self.wall_rate = wall_rate
         self.started_ns = host.time_ns
         self._host = host
         self._trace = host.trace
         turns = chance.fork("turns")
         self._around = turns.around
         self._mono_at_0 = turns.below(1 << 60)
-        self._wall_at_start = WALL_MS + host.time_ns // MS + turns.below(4000)
+        self._wall_at_start = WALL_MS + host.time_ns // MS + turns.below(4000) + wall_offset_ms
         weather = host.weather
         self.storage = Storage(
             host.disk, host, chance.fork("disk"), weather.disk_ns, self._answered, host.disk_faults

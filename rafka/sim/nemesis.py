@@ -159,7 +159,7 @@ class Nemesis(Watch):
         loop = self._strikes("crash-loop")
         if loop:
             span = 40 * (world.weather.disk_ns + world.weather.turn_ns)
-            world.at(world.time_ns + 1 + int(loop * span), self._crash_again, world.life)
+            world.at(world.time_ns + 1 + int(loop**3 * span), self._crash_again, world.life)
 
     def _crash_again(self, life: object) -> None:
         if self.world.life is life:

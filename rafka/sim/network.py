@@ -23,12 +23,15 @@ from rafka.sim.trace import RECEIVED, SENT, Trace
 MS = 1_000_000
 UNSENT_MAX = 1 << 20
 """A connection with more bytes waiting than this is not read."""
+LATE_NS = 40 * MS
 TAIL_NS = 1_000 * MS
 STALL_NS = 2_000 * MS
 GONE_NS = 8_000 * MS
 """After how long at most the broker learns that a client has gone without a word."""
 PARTIAL_BYTES = 1024
 SLOW_BYTES = 400
+PACE_NS = 10 * MS
+"""A slow connection passes so many bytes at most, and then waits for this long."""
 
 
 class Peer(Protocol):
@@ -267,12 +270,12 @@ class Wire:
 
 
 class Direction:
-    """How one direction of a connection fares. factor: of the usual delay; pace: bytes in one go, 0: any."""
+    """How one direction of a connection fares. late_ns: added to every delay; pace: bytes in one go, 0: any."""
 
-    __slots__ = ("factor", "pace", "partial_left", "until")
+    __slots__ = ("late_ns", "pace", "partial_left", "until")
 
     def __init__(self) -> None:
-        self.factor = 1
+        self.late_ns = 0
         self.pace = 0
         self.partial_left = 0
         """So many bytes come one by one."""
@@ -291,9 +294,9 @@ class Quality:
         both = (self.up, self.down)
         if strength := self.struck("delay"):
             for direction in both:
-                direction.factor += int(30 * strength)
+                direction.late_ns += int(strength * LATE_NS)
         if strength := self.struck("lopsided"):
-            both[int(strength * 2) % 2].factor += 50
+            both[int(strength * 2) % 2].late_ns += int(strength * 2 * LATE_NS)
         if self.struck("partial"):
             for direction in both:
                 direction.partial_left = PARTIAL_BYTES
@@ -373,7 +376,9 @@ class Network:
     def transmit(self, wire: Wire, direction: Direction, action: Callable[[Wire], None]) -> None:
         """Call `action` after a transmission's time, or let a fault have its way."""
         now = self._clock.time_ns
-        at = now + self._chance.around(self._mean_ns) * direction.factor
+        at = now + self._chance.around(self._mean_ns) + direction.late_ns
+        if direction.pace:
+            at += PACE_NS
         for source in wire.quality.hazards:
             strength = source.strikes()
             if strength:

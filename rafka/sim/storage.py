@@ -22,6 +22,8 @@ from rafka.sim.faults import Book, Source, no_faults
 MS = 1_000_000
 FULL_NS = 1_500 * MS
 """For how long at most the disk is full."""
+LYING_NS = 2_000 * MS
+SLOW_NS = 40 * MS
 STUCK_NS = 4_000 * MS
 
 
@@ -75,8 +77,7 @@ class Storage:
 
     def submit(self, effect: DiskEffect) -> None:
         """Let an operation be performed, and answered if it asks for that or fails."""
-        at = self._clock.time_ns + int(self._chance.around(self._mean_ns) * self._faults.slowness())
-        at += self._faults.stuck_ns()
+        at = self._clock.time_ns + self._chance.around(self._mean_ns) + self._faults.delay_ns(self._mean_ns)
         performed_at = self._performed_at
         name = effect.file
         at = max(at, performed_at.get(name, 0))
@@ -146,18 +147,14 @@ class DiskFaults:
         self._eio = {Write: source("eio-write"), Sync: source("eio-sync"), Read: source("eio-read")}
         self._writing = [(source(kind), act) for kind, act in self._write_faults().items()]
         self._reading = [(source(kind), act) for kind, act in self._read_faults().items()]
-        self._lies = source("lies")
+        self._lies, self._lies_until = source("lies"), 0
         self._any = any(book.is_on(f"disk.{kind}") for kind in _STORED)
 
-    def slowness(self) -> float:
-        """Decide how many times longer an operation takes."""
-        strength = self._slow.strikes() if self._slow is not None else 0.0
-        return 1.0 + 100.0 * strength
-
-    def stuck_ns(self) -> int:
-        """Decide whether an operation is stuck, and for how long."""
-        strength = self._stuck.strikes() if self._stuck is not None else 0.0
-        return int(strength * STUCK_NS)
+    def delay_ns(self, mean_ns: int) -> int:
+        """Decide by how much an operation is late: not at all, slow, or stuck."""
+        slow = self._slow.strikes() if self._slow is not None else 0.0
+        stuck = self._stuck.strikes() if self._stuck is not None else 0.0
+        return int(slow * (100 * mean_ns + SLOW_NS) + stuck * STUCK_NS)
 
     def perform(self, effect: DiskEffect, time_ns: int) -> DiskEvent:
         """Perform an effect as the disk is today."""
@@ -176,8 +173,7 @@ class DiskFaults:
             return self._strike_write(effect)
         if isinstance(effect, Read):
             return self._strike_read(effect)
-        if isinstance(effect, Sync) and self._lies is not None and self._lies.strikes():
-            self._damaged(effect.file)
+        if isinstance(effect, Sync) and self._is_lying(time_ns):
             return Synced(effect.file, effect.token)
         return self._disk.perform(effect)
 
@@ -189,19 +185,27 @@ class DiskFaults:
             return None
         return self._disk.fail_now(effect, errno.ENOSPC, self._chance.draw())
 
+    def _is_lying(self, time_ns: int) -> bool:
+        strength = self._lies.strikes() if self._lies is not None else 0.0
+        if strength:
+            self._lies_until = time_ns + int(strength * LYING_NS)
+        return time_ns < self._lies_until
+
     def _strike_write(self, effect: Write) -> DiskEvent:
+        share = 1.0 if effect.file in self._disk.files else 0.0  # what is not there yet cannot be hit
         for source, act in self._writing:
-            strength = source.strikes() if source is not None else 0.0
-            if strength and effect.file in self._disk.files:
+            strength = source.strikes(share) if source is not None else 0.0
+            if strength:
                 act(effect, strength)
                 return Written(effect.file, effect.token)
         return self._disk.perform(effect)
 
     def _strike_read(self, effect: Read) -> DiskEvent:
+        inode = self._disk.files.get(effect.file)
+        share = 1.0 if inode is not None and len(inode.data) > effect.position else 0.0
         for source, act in self._reading:
-            strength = source.strikes() if source is not None else 0.0
-            inode = self._disk.files.get(effect.file)
-            if strength and inode is not None and len(inode.data) > effect.position:
+            strength = source.strikes(share) if source is not None else 0.0
+            if strength:
                 answer = act(effect, strength)
                 if answer is not None:
                     return answer
@@ -242,7 +246,8 @@ class DiskFaults:
 
     def _misdirect_read(self, effect: Read, strength: float) -> DiskEvent | None:
         self._damaged(effect.file)
-        other = Read(effect.file, int(strength * effect.position) // 2, effect.length, effect.token)
+        elsewhere = int(strength * effect.position) // 2 if effect.position else SECTOR_BYTES
+        other = Read(effect.file, elsewhere, effect.length, effect.token)
         event = self._disk.perform(other)
         return Loaded(effect.file, effect.token, event.data) if isinstance(event, Loaded) else None
 

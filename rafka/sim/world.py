@@ -19,7 +19,7 @@ from rafka.core.types import ConnId
 from rafka.sim.chance import Chance
 from rafka.sim.disk import Disk
 from rafka.sim.faults import Book, Struck
-from rafka.sim.life import MS, Boot, Life, Watch, Weather
+from rafka.sim.life import DAY_MS, DRIFT, MS, Boot, Life, Watch, Weather
 from rafka.sim.network import Lines, Wire
 from rafka.sim.storage import DiskFaults
 from rafka.sim.talk import Script, Talker
@@ -44,6 +44,7 @@ class World:
         keep_trace: bool = False,
         levels: Mapping[str, int] | None = None,
         only: Iterable[str] | None = None,
+        weather: Weather | None = None,
     ) -> None:
         self.seed = seed
         self.time_ns = 0
@@ -64,7 +65,7 @@ class World:
         """Told of each crash, after the disk has had its share of it."""
         self.watch = Watch()
         self._chance = Chance(seed, "world")
-        self.weather = _drawn(self._chance.fork("weather"))
+        self.weather = weather or _drawn(self._chance.fork("weather"))
         self.book = Book(self._chance.fork("faults"), levels or {}, only, lambda: self.time_ns)
         self.book.on_strike = self._struck
         self.lines = Lines(self.book)
@@ -153,13 +154,11 @@ class World:
         assert self.life is None or not self.life.is_alive
         self.lives += 1
         self.trace.note(self.time_ns, STARTED, self.lives)
-        life = self.life = Life(self._boot, self, self._chance.fork(f"life {self.lives}"))
-        for name, source in self._clocks.items():
-            strength = source.strikes() if source is not None else 0.0
-            if strength and name == "offset":
-                life.step_wall(int((strength - 0.5) * 2 * 86_400_000))
-            elif strength:
-                life.wall_rate = 1.0 + 0.2 * (strength - 0.5)
+        struck = {k: source.strikes() if source is not None else 0.0 for k, source in self._clocks.items()}
+        offset_ms = int((struck["offset"] - 0.5) * 2 * DAY_MS) if struck["offset"] else 0
+        rate = 1.0 + 2 * DRIFT * (struck["drift"] - 0.5) if struck["drift"] else 1.0
+        chance = self._chance.fork(f"life {self.lives}")
+        self.life = Life(self._boot, self, chance, wall_offset_ms=offset_ms, wall_rate=rate)
 
     def crash(self, *, power: bool) -> None:
         """Kill the broker now; with `power`, what was not synced may be lost, torn or out of order."""
