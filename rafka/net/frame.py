@@ -16,7 +16,7 @@ from rafka.core.errors import RemoteProtocolError
 
 SIZE = Struct(">i")
 START_BYTES = 64 << 10
-GROWTH = 64
+GROWTH = 8
 FILL_BYTES_MIN = 16 << 10
 """Ask for a Fill only when at least this much is missing: smaller rests come with the next receive."""
 
