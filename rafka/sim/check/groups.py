@@ -23,7 +23,7 @@ def check_groups(history: History, orders: Orders, found: Findings) -> None:
     for row in history.committed:
         reads.setdefault((row.group, row.key), []).append(row)
     telling = {row.op for row in history.commits}
-    in_doubt = any(
+    in_doubt = bool(reads) and any(
         history.outcome[op] == INFO and f == "txn" and op not in telling for op, f in enumerate(history.f)
     )
     for group_key, rows in reads.items():

@@ -118,6 +118,8 @@ class History:
         self.v_op: list[int] = []
         self.v_offset: list[int] = []
         self.v_seq: list[int] = []
+        self.early: list[int] = []
+        """The vids that were read before they were sent, or were never sent."""
         # By segment.
         self.s_op: list[int] = []
         self.s_key: list[int] = []

@@ -83,29 +83,20 @@ def check_existence(history: History, orders: Orders, found: Findings) -> None:
             history.v_value[vid],
             say_key(history, vid),
         )
-    begins = [0 if op == UNKNOWN else history.begin[op] for op in history.v_op]
-    for segment, vids in enumerate(history.s_vids):
-        op = history.s_op[segment]
-        if vids and max(map(begins.__getitem__, vids)) > history.end[op]:
-            vid = max(vids, key=begins.__getitem__)
-            words = "{!r} was read from {} before it was sent"
-            found.add(
-                "unwritten-read", [op, history.v_op[vid]], words, history.v_value[vid], say_key(history, vid)
-            )
-        if history.sends[op] and not history.lists and not set(vids).isdisjoint(history.sends[op]):
-            (vid, *_) = (vid for vid in vids if vid in history.sends[op])
-            words = "{!r} was read from {} by the operation that sent it"
-            found.add("precommitted-read", [op], words, history.v_value[vid], say_key(history, vid))
-    for vid, op in enumerate(history.v_op):
-        if op == UNKNOWN:
-            words = "{!r} was read from {}, but nobody sent it"
-            found.add(
-                "unwritten-read",
-                readers(history, vid)[:1],
-                words,
-                history.v_value[vid],
-                say_key(history, vid),
-            )
+    for vid in history.early:
+        writer, told = history.v_op[vid], (history.v_value[vid], say_key(history, vid))
+        ops = [*readers(history, vid)[:1], *([] if writer == UNKNOWN else [writer])]
+        words = "nobody sent it" if writer == UNKNOWN else "not yet sent"
+        found.add("unwritten-read", ops, "{!r} was read from {}, but {}", *told, words)
+    if history.lists:
+        return
+    for op, segments in enumerate(history.segments):
+        for segment in segments if history.sends[op] else ():
+            own = set(history.s_vids[segment]).intersection(history.sends[op])
+            if own:
+                vid = min(own)
+                words = "{!r} was read from {} by the operation that sent it"
+                found.add("precommitted-read", [op], words, history.v_value[vid], say_key(history, vid))
 
 
 class Polls:
@@ -243,28 +234,18 @@ def check_loss(history: History, orders: Orders, found: Findings, bounds: dict[i
                 continue
             lost.add(vid)
             words = "{!r} at offset {} of {} was never read, though offset {} was"
-            told = history.v_value[vid], history.v_offset[vid], history.keys[key], orders.offsets[key][bound]
-            found.add("lost-write", [history.v_op[vid], reader], words, *told)
-    for op, sent in enumerate(history.sends):
-        if not sent or (orders.seen.issuperset(sent) if len(sent) > 1 else sent[0] in orders.seen):
+            what = history.v_value[vid], history.v_offset[vid], history.keys[key], orders.offsets[key][bound]
+            found.add("lost-write", [history.v_op[vid], reader], words, *what)
+    for vid in sorted(set(range(len(history.v_op))) - orders.seen - lost):
+        op, at = history.v_op[vid], [history.v_offset[vid]]
+        told = history.v_value[vid], say_key(history, vid)
+        if excused(history, history.v_key[vid], at):
             continue
-        name = "unseen" if history.outcome[op] == OK else "torn-transaction"
-        if name == "unseen" or (
-            history.outcome[op] == INFO and history.f[op] == "txn" and orders.happened[op]
-        ):
-            for vid in sent:
-                at = [history.v_offset[vid]]
-                if (
-                    vid not in orders.seen
-                    and vid not in lost
-                    and not excused(history, history.v_key[vid], at)
-                ):
-                    words = (
-                        "{!r} was acknowledged by {} and not read until the end"
-                        if name == "unseen"
-                        else "{!r} to {} was not read until the end, but other writes of its transaction were"
-                    )
-                    found.add(name, [op], words, history.v_value[vid], say_key(history, vid))
+        if history.outcome[op] == OK:
+            found.add("unseen", [op], "{!r} was acknowledged by {} and not read until the end", *told)
+        elif history.outcome[op] == INFO and history.f[op] == "txn" and orders.happened[op]:
+            words = "{!r} to {} was not read until the end, but other writes of its transaction were"
+            found.add("torn-transaction", [op], words, *told)
 
 
 def check_holes(history: History, orders: Orders, found: Findings) -> None:
@@ -294,23 +275,25 @@ def check_sends(history: History, orders: Orders, found: Findings) -> None:
     """
     index, of = orders.index, history.v_key
     last: dict[int, dict[int, int]] = {}
-    for op, vids in enumerate(history.sends):
-        if not vids or not orders.happened[op]:
+    for op, (vids, process, sure) in enumerate(
+        zip(history.sends, history.process, orders.happened, strict=True)
+    ):
+        if not vids or not sure:
             continue
-        mine = last.get(history.process[op])
+        mine = last.get(process)
         if mine is None:
-            mine = last[history.process[op]] = {}
+            mine = last[process] = {}
+        firsts = vids
         if len(vids) > 1:
             check_within(history, orders, found, op)
-        ends = dict.fromkeys(map(of.__getitem__, vids))
-        for key in ends:
-            first = vids[0] if len(ends) == 1 else next(vid for vid in vids if of[vid] == key)
-            before = mine.get(key)
+            firsts = list({of[vid]: vid for vid in reversed(vids)}.values())
+        for first in firsts:
+            before = mine.get(of[first])
             if before is not None and UNKNOWN != index[first] <= index[before]:
                 other = history.v_op[before]
                 loose = history.outcome[other] == INFO and not same_producer(history, other, op)
                 words = "process {} sent {!r} to {} after {!r}, which is at a higher offset"
-                told = history.process[op], history.v_value[first], history.keys[key], history.v_value[before]
+                told = process, history.v_value[first], say_key(history, first), history.v_value[before]
                 found.add("nonmonotonic-send", [other, op], words, *told, allowed=loose)
         for vid in vids:
             mine[of[vid]] = vid

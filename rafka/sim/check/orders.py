@@ -5,7 +5,9 @@ safe; a send is believed if it is known to have happened. Nothing here is a judg
 offset are kept as conflicts. The bulk of the work is done by slices, dicts and sets, not by statements per record.
 """
 
-from itertools import chain
+from collections.abc import Iterator
+from itertools import chain, compress
+from operator import not_
 
 import attrs
 
@@ -33,38 +35,68 @@ class Orders:
 
 def order_logs(history: History) -> Orders:
     """Find the order of every log."""
-    segment_ok = [history.outcome[op] == OK for op in history.s_op]
-    seen_ok = set(
-        chain.from_iterable(vids for vids, ok in zip(history.s_vids, segment_ok, strict=True) if ok)
-    )
-    seen = seen_ok.copy()
-    seen.update(
-        chain.from_iterable(vids for vids, ok in zip(history.s_vids, segment_ok, strict=True) if not ok)
-    )
+    ok = [history.outcome[op] == OK for op in history.s_op]
+    seen_ok = set(chain.from_iterable(compress(history.s_vids, ok)))
+    seen = seen_ok
+    if not all(ok):
+        seen = seen_ok.union(chain.from_iterable(compress(history.s_vids, map(not_, ok))))
     happened = have_happened(history, seen_ok)
-    logs: list[dict[int, int]] = [{} for _ in history.keys]
+    logs, torn = logs_as_sent(history, happened)
+    sent = [log.copy() for log in logs]
     for key, offsets, vids in zip(history.s_key, history.s_offsets, history.s_vids, strict=True):
-        logs[key].update(zip(offsets, vids, strict=True))
-    torn = set()
-    for vid, offset in enumerate(history.v_offset):
-        if offset != UNKNOWN and happened[history.v_op[vid]]:
-            key = history.v_key[vid]
-            if logs[key].setdefault(offset, vid) != vid:
-                torn.add(key)
-    for key, offsets, vids in zip(history.s_key, history.s_offsets, history.s_vids, strict=True):
-        if list(map(logs[key].__getitem__, offsets)) != vids:
-            torn.add(key)
-    conflicts = {key: conflicts_of(history, key, happened) for key in sorted(torn)}
-    return place_all(history, logs, Orders([], [], [], [], seen, seen_ok, happened, conflicts))
+        if len(offsets) == 1:
+            logs[key][offsets[0]] = vids[0]
+        else:
+            logs[key].update(zip(offsets, vids, strict=True))
+    torn.update(key for key, log in enumerate(logs) if not sent[key].items() <= log.items())
+    orders = place_all(history, logs, Orders([], [], [], [], seen, seen_ok, happened, {}))
+    torn.update(contradicted(history, logs, orders))
+    orders.conflicts = {key: conflicts_of(history, key, happened) for key in sorted(torn)}
+    return orders
 
 
 def have_happened(history: History, seen_ok: set[int]) -> list[bool]:
     """Say of every op whether it is known to have happened."""
     happened = [outcome == OK for outcome in history.outcome]
-    for op, outcome in enumerate(history.outcome):
-        if outcome == INFO and not seen_ok.isdisjoint(history.sends[op]):
-            happened[op] = True
+    if INFO in history.outcome:
+        for op, outcome in enumerate(history.outcome):
+            if outcome == INFO and not seen_ok.isdisjoint(history.sends[op]):
+                happened[op] = True
     return happened
+
+
+def logs_as_sent(history: History, happened: list[bool]) -> tuple[list[dict[int, int]], set[int]]:
+    """Give what sends that happened say of every log, and the keys in which they contradict each other."""
+    logs: list[dict[int, int]] = [{} for _ in history.keys]
+    offsets = history.v_offset
+    if not all(happened):
+        offsets = offsets.copy()
+        for op in compress(range(len(happened)), map(not_, happened)):
+            for vid in history.sends[op]:
+                offsets[vid] = UNKNOWN
+    for vid, (log, offset) in enumerate(zip(map(logs.__getitem__, history.v_key), offsets, strict=True)):
+        log[offset] = vid
+    for log in logs:
+        log.pop(UNKNOWN, None)
+    torn: set[int] = set()
+    if sum(map(len, logs)) + offsets.count(UNKNOWN) < len(offsets):
+        for vid, (key, offset) in enumerate(zip(history.v_key, offsets, strict=True)):
+            if offset != UNKNOWN and logs[key][offset] != vid:
+                torn.add(key)
+    return logs, torn
+
+
+def contradicted(history: History, logs: list[dict[int, int]], orders: Orders) -> Iterator[int]:
+    """Give the keys of which a poll says something else than the log."""
+    for key, offsets, vids in zip(history.s_key, history.s_offsets, history.s_vids, strict=True):
+        if not offsets:
+            continue
+        first = orders.place[key][offsets[0]]
+        last = first + len(offsets)
+        if orders.vids[key][first:last] != vids or orders.offsets[key][first:last] != offsets:
+            log = logs[key]
+            if any(log[offset] != vid for offset, vid in zip(offsets, vids, strict=True)):
+                yield key
 
 
 def place_all(history: History, logs: list[dict[int, int]], orders: Orders) -> Orders:
@@ -76,8 +108,11 @@ def place_all(history: History, logs: list[dict[int, int]], orders: Orders) -> O
         orders.offsets.append(offsets)
         orders.vids.append(vids)
         orders.place.append(dict(zip(offsets, range(len(offsets)), strict=True)))
-        for place in range(len(vids) - 1, -1, -1):
-            index[vids[place]] = place
+        for place, vid in enumerate(vids):
+            index[vid] = place
+        if len(set(vids)) < len(vids):
+            for place in range(len(vids) - 1, -1, -1):
+                index[vids[place]] = place
     return orders
 
 

@@ -388,7 +388,10 @@ class Reader:
             for place, value in enumerate(values):
                 if vids[place] is None:
                     found = known.get(value)
-                    vids[place] = self._number(key, value, UNKNOWN, UNKNOWN) if found is None else found
+                    if found is None:
+                        found = self._number(key, value, UNKNOWN, UNKNOWN)
+                        history.early.append(found)
+                    vids[place] = found
         history.s_op.append(op)
         history.s_key.append(key)
         history.s_offsets.append(offsets)

@@ -9,7 +9,8 @@ In a log, polls promise no snapshot, and writes of transactions may interleave: 
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import compress, pairwise
+from operator import add, eq, getitem
 from typing import Final
 
 import attrs
@@ -70,13 +71,9 @@ class Dependencies:
 
     def add(self, sources: list[int], targets: list[int], kind: int) -> None:
         """Take edges of a kind; those from an operation to itself, and to or from nobody, say nothing."""
-        if (
-            UNKNOWN in sources
-            or UNKNOWN in targets
-            or any(a == b for a, b in zip(sources, targets, strict=True))
-        ):
-            kept = [(a, b) for a, b in zip(sources, targets, strict=True) if a != b and UNKNOWN not in (a, b)]
-            sources, targets = [a for a, _ in kept], [b for _, b in kept]
+        if UNKNOWN in sources or UNKNOWN in targets or any(map(eq, sources, targets)):
+            keep = [a != b and a != UNKNOWN != b for a, b in zip(sources, targets, strict=True)]
+            sources, targets = list(compress(sources, keep)), list(compress(targets, keep))
         self.sources += sources
         self.targets += targets
         self.kinds += [kind] * len(sources)
@@ -127,36 +124,33 @@ def write_edges(history: History, orders: Orders, edges: Dependencies) -> None:
 
 def read_edges(history: History, orders: Orders, edges: Dependencies) -> None:
     """Add wr and rw, for the highest that each operation read of each key."""
-    place, vids_of, writer = orders.place, orders.vids, history.v_op
-    from_writer: list[int] = []
-    wr_readers: list[int] = []
-    to_writer: list[int] = []
-    rw_readers: list[int] = []
-    highest: dict[int, int] = {}
+    place = orders.place
     unread = unread_appends(history, orders) if history.lists else {}
-    for op, segments in enumerate(history.segments):
-        if not segments or not orders.happened[op]:
+    readers: list[int] = []
+    keys: list[int] = []
+    tops: list[int] = []
+    unread_readers: list[int] = []
+    unread_writers: list[int] = []
+    for op, (segments, sure) in enumerate(zip(history.segments, orders.happened, strict=True)):
+        if not segments or not sure:
             continue
-        highest.clear()
+        highest: dict[int, int] = {}
         for segment in segments:
             offsets, key = history.s_offsets[segment], history.s_key[segment]
-            top = (
-                place[key][offsets[-1] if offsets[-1] >= offsets[0] else max(offsets)] if offsets else UNKNOWN
-            )
-            if top > highest.get(key, UNKNOWN - 1):
+            top = place[key][max(offsets)] if offsets else UNKNOWN
+            if key not in highest or top > highest[key]:
                 highest[key] = top
-        for key, top in highest.items():
-            vids = vids_of[key]
-            if top >= 0:
-                from_writer.append(writer[vids[top]])
-                wr_readers.append(op)
-            if top + 1 < len(vids):
-                to_writer.append(writer[vids[top + 1]])
-                rw_readers.append(op)
-        if history.lists:
-            unordered_edges(orders, op, highest, unread, to_writer, rw_readers)
-    edges.add(from_writer, wr_readers, WR)
-    edges.add(rw_readers, to_writer, RW)
+        readers += [op] * len(highest)
+        keys += highest
+        tops += highest.values()
+        if unread:
+            unordered_edges(orders, op, highest, unread, unread_writers, unread_readers)
+    # Beyond both ends of every log is nobody; index -1 is the last, so that one end serves both.
+    writers = [[*map(history.v_op.__getitem__, vids), UNKNOWN] for vids in orders.vids]
+    of_keys = list(map(writers.__getitem__, keys))
+    edges.add(list(map(getitem, of_keys, tops)), readers, WR)
+    edges.add(readers, [ops[top + 1] for ops, top in zip(of_keys, tops, strict=True)], RW)
+    edges.add(unread_readers, unread_writers, RW)
 
 
 def unordered_edges(
@@ -203,22 +197,23 @@ def name_cycles(
     history: History, edges: Dependencies, kinds: Sequence[Kind], found: Findings, forbidden: frozenset[str]
 ) -> None:
     """Find the cycles of dependencies, process order and real time, and name the least tolerable of each component."""
-    positions = instants(history)
+    by_position, positions = instants(history)
     spans = stretches(positions, edges.sources, edges.targets)
     if not spans:
         return
-    stretch = [UNKNOWN] * len(positions)
-    by_position = sorted(range(len(positions)), key=positions.__getitem__)
+    # The number of its stretch, or, outside of all, one that no other operation has.
+    stretch = [UNKNOWN - op for op in range(len(positions))]
     ops_of = []
     for number, (first, last) in enumerate(spans):
         ops_of.append(by_position[first : last + 1])
         for op in ops_of[-1]:
             stretch[op] = number
     graphs: list[Edges] = [{} for _ in spans]
-    for source, target, kind in zip(edges.sources, edges.targets, edges.kinds, strict=True):
-        if stretch[source] == stretch[target] != UNKNOWN:
-            heads = graphs[stretch[source]].setdefault(source, {})
-            heads[target] = heads.get(target, 0) | kind
+    within = list(map(eq, map(stretch.__getitem__, edges.sources), map(stretch.__getitem__, edges.targets)))
+    inner = (compress(column, within) for column in (edges.sources, edges.targets, edges.kinds))
+    for source, target, kind in zip(*inner, strict=True):
+        heads = graphs[stretch[source]].setdefault(source, {})
+        heads[target] = heads.get(target, 0) | kind
     timely = any(kind.also for kind in kinds)
     for graph, ops in zip(graphs, ops_of, strict=True):
         if timely:
@@ -227,20 +222,21 @@ def name_cycles(
             name_component(history, restrict(graph, members), kinds, found, forbidden)
 
 
-def instants(history: History) -> list[int]:
-    """Give every operation a place in an order that agrees with real time: by the middle of its duration.
+def instants(history: History) -> tuple[list[int], list[int]]:
+    """Give the operations in an order that agrees with real time, and by operation its place there.
 
-    Whatever instant within its duration is taken, what ended before another began comes before it. One without an end
-    is taken to be at its beginning.
+    The order is by the middle of their durations: whatever instant within its duration is taken, what ended before
+    another began comes before it. One without an end is taken to be at its beginning.
     """
-    middles = [
-        2 * begin if end == NEVER else begin + end
-        for begin, end in zip(history.begin, history.end, strict=True)
-    ]
+    middles = list(map(add, history.begin, history.end))
+    for op, end in enumerate(history.end):
+        if end == NEVER:
+            middles[op] = 2 * history.begin[op]
+    order = sorted(range(len(middles)), key=middles.__getitem__)
     positions = [0] * len(middles)
-    for place, op in enumerate(sorted(range(len(middles)), key=middles.__getitem__)):
+    for place, op in enumerate(order):
         positions[op] = place
-    return positions
+    return order, positions
 
 
 def add_time(history: History, graph: Edges, ops: list[int]) -> None:
