@@ -17,7 +17,7 @@ def header_of(outcome: Outcome) -> dict[str, Any]:
         if is_lossy
         else []
     )
-    return {"history": 1, "allow": allow, "dense": not (is_lossy or deletes), "seed": outcome.seed}
+    return {"history": 1, "allow": allow, "dense": not (is_lossy or deletes)}
 
 
 DAMAGING = frozenset(
