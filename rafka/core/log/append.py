@@ -172,15 +172,20 @@ class Appender(Keeper):
         elif isinstance(event, Synced):
             self._synced_offset = self._syncing_offset
             self._sync_token = NO_ANSWER
-            if self._marks:
-                self._save_marks(self._synced_offset, now)
         elif event.token == self._cutting:
             self._cutting = NO_ANSWER
         elif event.token == self._naming:
             self._naming = NO_ANSWER
             self._unnamed = None
         self._promise()
+        if self._marks:
+            self._save_marks(self._named_offset(), now)
         self.flush(now)
+
+    def _named_offset(self) -> int:
+        """Return up to where everything is synced, the names of the files too."""
+        synced = self._synced_offset
+        return synced if self._unnamed is None else min(synced, self._unnamed.base_offset)
 
     def _account(self, segment: Segment, header: Header, last_offset: int) -> int:
         interval = self.config.index_interval_bytes
@@ -281,9 +286,7 @@ class Appender(Keeper):
     def _promise(self) -> None:
         offset = self.written_offset
         if self.config.flush_fsync:
-            offset = min(offset, self._synced_offset)
-            if self._unnamed is not None:
-                offset = min(offset, self._unnamed.base_offset)
+            offset = min(offset, self._named_offset())
         if offset > self.durable_offset and not self.is_offline:
             self.durable_offset = offset
             self._out.moved.append(self)

@@ -5,7 +5,7 @@ magic and CRC-32C. It begins, at offset 0, with a seed of topic id and partition
 appended and of nothing else: not of where segments end, nor of when anything was synced. A batch that is missing,
 stale, misdirected or out of place changes it, and by its CRC-32C every batch's content is held to it as well.
 
-The file is a row of links of 104 bytes, appended as the segment grows. A link says of the batches before `position`
+The file is a row of links of 112 bytes, appended as the segment grows. A link says of the batches before `position`
 that they were synced when it was written. That stays true whatever happens to the process, so no marker of a clean
 end is needed: the last link is the recovery point, and only what lies after it is read at a start. A truncation
 first replaces the file. Links need no sync of their own: without the last one, more is read.
@@ -20,14 +20,15 @@ first replaces the file. Links need no sync of their own: without the last one, 
      40  first_timestamp       int64   the largest of the first batch; -1: none
      48  max_timestamp         int64   the largest before `position`; -1: none
      56  max_timestamp_offset  int64   the last offset of the batch that has it
-     64  snapshot_offset       int64   whose snapshot has the producers at end_offset; -1: there were none; -2: unknown
-     72  epoch_start           int64   where `epoch` began
-     80  epoch                 int32   the newest leader epoch before end_offset; -1: none
-     84  snapshot_crc          uint32  the CRC-32C in that snapshot
-     88  index_entries         uint32  of `.index`, for batches before `position`
-     92  index_crc             uint32  CRC-32C of that many entries
-     96  time_entries          uint32  of `.timeindex`
-    100  time_crc              uint32
+     64  latest_time           int64   of the last entry of `.timeindex`; -1: none
+     72  snapshot_offset       int64   whose snapshot has the producers at end_offset; -1: there were none; -2: unknown
+     80  epoch_start           int64   where `epoch` began
+     88  epoch                 int32   the newest leader epoch before end_offset; -1: none
+     92  snapshot_crc          uint32  the CRC-32C in that snapshot
+     96  index_entries         uint32  of `.index`, for batches before `position`
+    100  index_crc             uint32  CRC-32C of that many entries
+    104  time_entries          uint32  of `.timeindex`
+    108  time_crc              uint32
 
 BEGINS_ANEW: it does not continue the segment before it (what that ended with was not known). REWRITTEN: compaction
 has left other batches than were chained, so what follows does not continue it. INTERIM: only end_offset, position
@@ -42,7 +43,7 @@ from rafka.core.shape import value
 from rafka.core.types import Buffer, Uuid
 
 CHAIN = ".chain"
-LINK_BYTES = 104
+LINK_BYTES = 112
 PREFIX_BYTES = 21
 """What of a batch is chained."""
 VERSION = 0
@@ -52,7 +53,7 @@ INTERIM = 4
 NO_PRODUCERS = -1
 UNKNOWN = -2
 
-_link = Struct(">HHQqqQqqqqqiIIIII")
+_link = Struct(">HHQqqQqqqqqqiIIIII")
 _bound = Struct(">Qq")
 assert _link.size == LINK_BYTES - 4
 
@@ -69,6 +70,7 @@ class Link:
     first_timestamp: int
     max_timestamp: int
     max_timestamp_offset: int
+    latest_time: int
     snapshot_offset: int
     epoch_start: int
     epoch: int
@@ -90,6 +92,7 @@ def interim(link: Link, end_offset: int, position: int, chain: int) -> Link:
         link.first_timestamp,
         link.max_timestamp,
         link.max_timestamp_offset,
+        link.latest_time,
         UNKNOWN,
         link.epoch_start,
         link.epoch,
@@ -123,6 +126,7 @@ def encode(link: Link, seed: int, base_offset: int) -> bytes:
         link.first_timestamp,
         link.max_timestamp,
         link.max_timestamp_offset,
+        link.latest_time,
         link.snapshot_offset,
         link.epoch_start,
         link.epoch,

@@ -149,7 +149,9 @@ class _Inspector:
         self._place(former, here)
         self.report.segments.append(here)
         newest = yield from self._read_links(base, former)
-        broken = yield from scan(segment, base, lambda s, h, b: self._take(here, s, h, b), again=False)
+        broken = yield from scan(
+            segment, self.sizes[name], base, lambda s, h, b: self._take(here, s, h, b), again=False
+        )
         here.whole_bytes = segment.size_bytes
         synced = newest.position if newest is not None else 0
         if broken is not None:

@@ -61,6 +61,7 @@ class Mark:
     time_entries: int
     max_timestamp: int
     max_timestamp_offset: int
+    latest_time: int
     epoch: tuple[int, int]
     producers: dict[int, State] | None
     is_end: bool
@@ -137,7 +138,8 @@ class Keeper:
 
     def _mark(self, segment: Segment, end_offset: int, *, is_end: bool, is_newest: bool = True) -> Mark:
         """Take a mark: all that is in memory is what there is below `end_offset`, where the segment now ends."""
-        segment.mark_time()
+        if is_end:
+            segment.mark_time()
         segment.link(end_offset)
         epoch = next((entry for entry in reversed(self.epochs.entries) if entry[1] < end_offset), (-1, -1))
         producers = None
@@ -156,6 +158,7 @@ class Keeper:
             segment.first_time + len(segment.times),
             segment.max_timestamp,
             segment.max_timestamp_offset,
+            segment.latest_time,
             epoch,
             producers,
             is_end,
@@ -221,7 +224,7 @@ class Keeper:
         former, _ = self._snapshot
         if mark.producers is not None:
             yield from self._save_producers(mark.end_offset, mark.producers)
-        if self._epochs_saved != self.epochs.entries:
+        if self._epochs_saved != self.epochs.entries and (durably or len(self.epochs.entries) > 1):
             yield from self._save_epochs(durably=durably)
         link = yield from self._save_indexes(mark)
         at = segment.links_saved
@@ -279,6 +282,7 @@ class Keeper:
             first_timestamp=segment.first_timestamp,
             max_timestamp=mark.max_timestamp,
             max_timestamp_offset=mark.max_timestamp_offset,
+            latest_time=mark.latest_time,
             snapshot_offset=self._snapshot[0] if is_known else UNKNOWN,
             epoch_start=mark.epoch[1],
             epoch=mark.epoch[0],

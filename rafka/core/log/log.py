@@ -11,7 +11,6 @@ Source: Kafka's `UnifiedLog`, `LocalLog`, `LogLoader`; KIP-107 (DeleteRecords).
 
 from bisect import bisect_right
 
-from rafka.core.config import LogConfig
 from rafka.core.effects import Rename, Sync, SyncDir, Truncate, Unlink
 from rafka.core.errors import CorruptRecord, ErrorCode, StorageError
 from rafka.core.events import Failed
@@ -19,14 +18,12 @@ from rafka.core.log.chain import UNKNOWN
 from rafka.core.log.checkpoint import LOG_START, log_start_text, prepare
 from rafka.core.log.directory import discard, ensure
 from rafka.core.log.opening import Opening
-from rafka.core.log.restored import Restored
 from rafka.core.log.retention import expired
 from rafka.core.log.segment import Place, Segment
 from rafka.core.log.upkeep import names
-from rafka.core.machine import Outbox
 from rafka.core.record.batch import Header
 from rafka.core.script import Script
-from rafka.core.types import NO_ANSWER, File, MonoNs, Now, Uuid
+from rafka.core.types import NO_ANSWER, File, MonoNs, Now
 
 NEVER = 1 << 63
 
@@ -35,17 +32,6 @@ class Log(Opening):
     """The log in `directory` (`orders-0`); identity: topic id and partition. Open it with recover()."""
 
     __slots__ = ()
-
-    def __init__(
-        self,
-        directory: File,
-        out: Outbox,
-        config: LogConfig,
-        identity: tuple[Uuid, int],
-        restored: Restored | None = None,
-    ) -> None:
-        super().__init__(directory, out, config, identity, restored)
-        self._checkpointed_start = self._known_offset = 0
 
     def check(self) -> None:
         """Assert every invariant; the simulator calls it after each event."""
@@ -250,7 +236,8 @@ class Log(Opening):
 
     def _has_news(self) -> bool:
         """Whether anything but batches has changed that the last link names."""
-        return self.producers.is_changed or self._epochs_saved != self.epochs.entries
+        entries = self.epochs.entries
+        return self.producers.is_changed or (len(entries) > 1 and entries != self._epochs_saved)
 
     def destroy(self) -> Script[None]:
         """Remove the log of a deleted topic. Its directory's name is free once the first effect is performed.

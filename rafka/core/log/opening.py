@@ -17,6 +17,7 @@ from itertools import pairwise
 
 import attrs
 
+from rafka.core.config import LogConfig
 from rafka.core.effects import Read, Unlink
 from rafka.core.errors import CorruptRecord, ErrorCode, StorageError
 from rafka.core.events import Entry, Loaded
@@ -44,13 +45,15 @@ from rafka.core.log.directory import belongs_to, content, discard, ensure, entri
 from rafka.core.log.index import INDEX, TIME_INDEX
 from rafka.core.log.producers import State
 from rafka.core.log.recovery import keep, scan
+from rafka.core.log.restored import Restored
 from rafka.core.log.segment import SUFFIX, Segment, base_offset_of
 from rafka.core.log.snapshot import SNAPSHOT, crc_of, states_in
 from rafka.core.log.swap import finish
 from rafka.core.log.upkeep import Upkeep
+from rafka.core.machine import Outbox
 from rafka.core.record.batch import Header
 from rafka.core.script import Script
-from rafka.core.types import File
+from rafka.core.types import File, Uuid
 
 BESIDE = (INDEX, TIME_INDEX, CHAIN)
 NEWEST_LINKS = 16
@@ -77,7 +80,22 @@ class _Untrusted(Exception):
 class Opening(Upkeep):
     """A log as it is opened."""
 
-    __slots__ = ("_checkpointed_start", "_known_offset")
+    __slots__ = ("_checkpointed_start", "_known_offset", "_proof")
+
+    def __init__(
+        self,
+        directory: File,
+        out: Outbox,
+        config: LogConfig,
+        identity: tuple[Uuid, int],
+        restored: Restored | None = None,
+    ) -> None:
+        super().__init__(directory, out, config, identity, restored)
+        self._checkpointed_start = 0
+        self._known_offset = 0
+        """Where the producers that a snapshot has are to be added to."""
+        self._proof: _Found | None = None
+        """The segment whose link has said whose directory it is: it was read already."""
 
     def recover(self) -> Script[None]:
         """Open the log: what is not known to be whole is checked, a torn tail cut off, and what is kept made durable.
@@ -95,12 +113,13 @@ class Opening(Upkeep):
         entries = yield from entries_of(self.directory)
         if entries is None:
             return
-        if not (yield from belongs_to(self.directory, entries, self.identity[0])):
+        if not (yield from self._is_ours(entries)):
             yield from discard(self.directory, self.identity[0])  # another topic had this name
             return
         yield from self._remove(entry.name for entry in entries if entry.name.endswith(TEMPORARY))
         if (yield from finish(self.directory, entries)):
             entries = (yield from entries_of(self.directory)) or []
+            self._proof = None
         sizes = {entry.name: entry.size for entry in entries if not entry.is_dir}
         start = yield from self._offset_in(LOG_START, sizes)
         cleaned_up_to = yield from self._offset_in(CLEANED_UP_TO, sizes)
@@ -118,6 +137,18 @@ class Opening(Upkeep):
         self.log_start_offset = max(self.log_start_offset, start or 0)
         self._opened()
         self._date(entries)
+
+    def _is_ours(self, entries: Sequence[Entry]) -> Script[bool]:
+        """Say whether the directory is that of this topic: a link in it is proof, else it is written there."""
+        for entry in reversed(entries):
+            base = base_offset_of(entry.name, CHAIN)
+            if base is not None:
+                found = yield from self._found(base, {entry.name: entry.size, _name(base, SUFFIX): 0})
+                if found.link is not None:
+                    self._proof = found
+                    return True
+                break
+        return (yield from belongs_to(self.directory, entries, self.identity[0]))
 
     def _offset_in(self, name: str, sizes: dict[str, int]) -> Script[int | None]:
         if name not in sizes:
@@ -163,6 +194,10 @@ class Opening(Upkeep):
     def _found(self, base: int, sizes: dict[str, int]) -> Script[_Found]:
         """Look for the last link of a segment."""
         size_bytes = sizes[_name(base, SUFFIX)]
+        if self._proof is not None and self._proof.base_offset == base:
+            proof, self._proof = self._proof, None
+            proof.size_bytes = size_bytes
+            return proof
         has_files = any(_name(base, suffix) in sizes for suffix in BESIDE)
         count = sizes.get(_name(base, CHAIN), 0) // LINK_BYTES
         first = max(0, count - NEWEST_LINKS)
@@ -206,7 +241,7 @@ class Opening(Upkeep):
         elif found.has_files:
             yield from self._remove(_name(found.base_offset, suffix) for suffix in BESIDE)
         if segment.size_bytes < found.size_bytes or found.size_bytes == 0:
-            yield from self._scan(segment, is_last=following is None)
+            yield from self._scan(segment, found.size_bytes, is_last=following is None)
         if found.link is not None and not found.links:
             self._check_chain(segment, found.link)
         if following is not None and not segment.is_kept:
@@ -234,9 +269,9 @@ class Opening(Upkeep):
         if segment.size_bytes == link.position and segment.chain != link.chain:
             raise CorruptRecord(0, f"{segment.file} holds other batches than were written")
 
-    def _scan(self, segment: Segment, *, is_last: bool) -> Script[None]:
+    def _scan(self, segment: Segment, size_bytes: int, *, is_last: bool) -> Script[None]:
         next_offset = max(segment.base_offset, self.log_end_offset)
-        broken = yield from scan(segment, next_offset, self._take, again=is_last)
+        broken = yield from scan(segment, size_bytes, next_offset, self._take, again=is_last)
         if broken is not None and not is_last:
             raise CorruptRecord(broken.position, f"{segment.file}: {broken.reason}")
         if broken is not None:
@@ -280,7 +315,7 @@ class Opening(Upkeep):
                 raise _Untrusted(f"{self._file(link.snapshot_offset, SNAPSHOT)} is not what it was")
             self.producers.become(states)
         self._snapshot = (link.snapshot_offset, link.snapshot_crc)
-        yield from self._read_epochs(link, sizes, start)
+        yield from self._read_epochs(link, sizes, max(start, found[0].base_offset))
 
     def _start_anew(self, found: Sequence[_Found], sizes: dict[str, int]) -> Script[None]:
         """Begin with the producers that were there before the first batch, as far as is known."""
@@ -310,8 +345,9 @@ class Opening(Upkeep):
             self._epochs_saved = entries
             self.epochs.entries = list(entries)
             self.epochs.cut(link.end_offset)
-        last = self.epochs.entries[-1] if self.epochs.entries else (-1, -1)
-        if last[0] != link.epoch or (last[1] != link.epoch_start and max(last[1], link.epoch_start) > start):
+        if link.epoch_start <= start:  # it is the only one
+            self.epochs.entries = [(link.epoch, link.epoch_start)] if link.epoch >= 0 else []
+        elif self.epochs.entries[-1:] != [(link.epoch, link.epoch_start)]:
             raise _Untrusted(f"{self.directory}/{EPOCHS} is not what it was")
 
     def _remove_snapshots(self, sizes: dict[str, int]) -> Script[None]:

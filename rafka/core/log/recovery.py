@@ -27,20 +27,20 @@ BATCH_BYTES_MAX = 1 << 30
 Take = Callable[[Segment, Header, memoryview], None]
 
 
-def scan(segment: Segment, next_offset: int, take: Take, *, again: bool) -> Script[CorruptRecord | None]:
+def scan(
+    segment: Segment, end: int, next_offset: int, take: Take, *, again: bool
+) -> Script[CorruptRecord | None]:
     """Check and take a segment's batches from where it ends now; say what ended that before the end of the file.
 
-    next_offset: no batch may begin below it. again: write what was taken again.
+    end: the size of the file. next_offset: no batch may begin below it. again: write what was taken again.
     """
     length = READ_BYTES
-    while True:
-        position = segment.size_bytes
+    while (position := segment.size_bytes) < end:
+        length = min(length, end - position)
         loaded = yield Read(segment.file, position, length)
         ensure(loaded)
         assert isinstance(loaded, Loaded)
         view = memoryview(loaded.data)
-        if not view:
-            return None
         broken, used = None, 0
         try:
             while (size := _size_within(view, used)) is not None:
@@ -51,7 +51,7 @@ def scan(segment: Segment, next_offset: int, take: Take, *, again: bool) -> Scri
                 take(segment, header, batch)
                 used += size
             if used == 0:
-                length = _longer(view, length)
+                length = _longer(view, end - position)
         except CorruptRecord as error:
             broken = CorruptRecord(segment.size_bytes, error.reason)
         if used and again:
@@ -59,24 +59,20 @@ def scan(segment: Segment, next_offset: int, take: Take, *, again: bool) -> Scri
         if broken is not None:
             return broken
         length = length if used == 0 else READ_BYTES
+    return None
 
 
 def keep(segment: Segment, directory: File, *, cut: bool) -> Script[None]:
     """Make what was found in the last segment durable, name and bytes, before anything is promised from it.
 
-    It is written once more: after a Sync that failed, what is read here may be in the cache alone, where it counts as
-    clean, and no later Sync would write it (fsyncgate).
+    A segment that has a link has a durable name: the link was written after that.
     """
     if cut:
         ensure((yield Truncate(segment.file, segment.size_bytes)))
-    for position in range(0, segment.size_bytes, READ_BYTES):
-        loaded = yield Read(segment.file, position, min(READ_BYTES, segment.size_bytes - position))
-        ensure(loaded)
-        assert isinstance(loaded, Loaded)
-        ensure((yield Write(segment.file, position, [loaded.data])))
     ensure((yield Sync(segment.file, NO_ANSWER)))
-    ensure((yield SyncDir(directory)))
-    ensure((yield SyncDir(ROOT)))
+    if segment.saved is None:
+        ensure((yield SyncDir(directory)))
+        ensure((yield SyncDir(ROOT)))
 
 
 def _in_order(header: Header, next_offset: int) -> None:
@@ -95,8 +91,9 @@ def _size_within(view: memoryview, at: int) -> int | None:
     return size if at + size <= len(view) else None
 
 
-def _longer(view: memoryview, length: int) -> int:
-    """Return how much to read to have the first batch whole; it did not fit into `length`."""
-    if len(view) < length:
+def _longer(view: memoryview, left: int) -> int:
+    """Return how much to read to have the first batch whole; `left`: what there is of the file."""
+    size = size_at(view, 0)[1] if len(view) >= HEADER_BYTES else HEADER_BYTES
+    if size > left or len(view) >= size:
         raise CorruptRecord(0, "the file ends inside a batch")
-    return max(size_at(view, 0)[1], READ_BYTES)
+    return size

@@ -152,13 +152,16 @@ class Segment:
         self.size_bytes = position + size_bytes
         return position
 
+    @property
+    def latest_time(self) -> int:
+        """The timestamp of the last entry of the time index; -1 when there is none."""
+        if self.times:
+            return self.times[-1]
+        return self.saved.latest_time if self.first_time and self.saved is not None else -1
+
     def mark_time(self) -> None:
         """Enter the largest timestamp so far into the time index, if it has grown."""
-        if self.times:
-            latest = self.times[-1]
-        else:
-            latest = self.saved.max_timestamp if self.first_time and self.saved is not None else -1
-        if self.max_timestamp > latest:
+        if self.max_timestamp > self.latest_time:
             self.times.append(self.max_timestamp)
             self.time_offsets.append(self.max_timestamp_offset - self.base_offset)
 

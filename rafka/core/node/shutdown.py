@@ -51,7 +51,10 @@ class Shutdown:
 
     def finished(self, running: object) -> bool:
         """Take note that a log is closed; False if the script is none of ours."""
-        return self._pool.finished(running)
+        is_ours = self._pool.finished(running)
+        if is_ours and self._pool.is_idle:
+            self.out.alarms.set(ALARM, MonoNs(0))  # nothing else may happen that makes another turn
+        return is_ours
 
     def advance(self, now: Now) -> None:
         """Go on: close the logs once nothing is in flight, and stop once they are closed."""
