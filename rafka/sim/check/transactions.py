@@ -182,11 +182,13 @@ def unread_appends(history: History, orders: Orders) -> Unread:
 
 
 def every_read_edge(history: History, orders: Orders, edges: Dependencies) -> None:
-    """Add wr from every writer that an operation read from."""
+    """Add wr from every writer that an operation read from, unless it read what was not yet sent: that is told."""
     writer = history.v_op.__getitem__
+    early = set(history.early)
     for op, vids in zip(history.s_op, history.s_vids, strict=True):
         if orders.happened[op]:
-            writers = list(dict.fromkeys(map(writer, vids)))
+            known = vids if early.isdisjoint(vids) else [vid for vid in vids if vid not in early]
+            writers = list(dict.fromkeys(map(writer, known)))
             edges.add(writers, [op] * len(writers), WR)
 
 

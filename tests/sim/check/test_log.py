@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rafka.sim.check.history import HistoryError
-from rafka.sim.check.log import check_log
-from rafka.sim.check.report import Findings, say_op
+from rafka.sim.check.judge import judge as judge_as
+from rafka.sim.check.report import say_op
 from tests.sim.check.injuries import HEADER, INJURIES, PLAIN, expected
 from tests.sim.check.oracle import log_anomalies
 from tests.sim.check.world import World, history_of
@@ -19,9 +19,8 @@ NOT_IN_ORACLE = {"sequence-order", "fenced-ack", "hole"}
 
 
 def judge(events, **header):
-    history, found = history_of(events, **header), Findings()
-    check_log(history, found)
-    return history, found
+    history = history_of(events, **header)
+    return history, judge_as(history, "log")
 
 
 @pytest.mark.parametrize("seeds", [range(n, n + 250) for n in range(0, 1000, 250)], ids=str)
@@ -118,5 +117,7 @@ def test_it_agrees_with_the_definitions_on_small_histories(events):
     except HistoryError as error:
         pytest.fail(f"a history of ours cannot be read: {error}")
     names, ordered = log_anomalies(events)
-    said = {each.name for each in found.found} - NOT_IN_ORACLE
+    said = {
+        each.name for each in found.found if each.name[:2] not in ("G0", "G1") or each.name == "G1a"
+    } - NOT_IN_ORACLE
     assert (said if ordered else said & NEEDS_NO_ORDER) == names
