@@ -148,12 +148,11 @@ def _one(  # noqa: PLR0913 – the options of one run
     *,
     as_json: bool,
 ) -> int:
+    from rafka.sim.judging import judged
     from rafka.sim.run import run
 
     keys = None if only is None else keys_in(only)
-    outcome = run(
-        seed, profile, only=keys, time_ms=time_ms, clients=clients, history=history_file is not None
-    )
+    outcome = judged(run(seed, profile, only=keys, time_ms=time_ms, clients=clients, history=True))
     if history_file is not None:
         _write_history(Path(history_file), outcome)
     if as_json:
@@ -162,7 +161,7 @@ def _one(  # noqa: PLR0913 – the options of one run
         _show(outcome)
     if outcome.is_ok:
         return 0
-    again = run(seed, profile, only=keys, time_ms=time_ms, clients=clients, history=True)
+    again = judged(run(seed, profile, only=keys, time_ms=time_ms, clients=clients, history=True))
     folder = Path(out) / f"seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "faults.json").write_text(

@@ -161,8 +161,7 @@ class Member:
         self.reader.positions = {}
         self.reader.assign(given)
         for place, offset in offsets.items():
-            if offset > 0:
-                self.reader.seek(place, offset)
+            self.reader.seek(place, max(offset, 0))
         return True
 
     def _committed(self, given: list[Place]) -> Generator[Step, list[Message], dict[Place, int] | None]:

@@ -15,8 +15,12 @@ import attrs
 
 import rafka
 from rafka.core.shape import value
+from rafka.sim.judging import judged
 from rafka.sim.profile import Profile, profile_of
 from rafka.sim.run import Outcome, run
+
+JUDGED_EVERY = 10
+"""One seed in so many keeps its history and is judged by the offline checkers too."""
 
 
 @value
@@ -86,7 +90,8 @@ def _verdicts(job: Job, seeds: list[int], jobs: int) -> Iterator[Verdict]:
 
 
 def _one(job: Job, profile: Profile, seed: int) -> Verdict:
-    return verdict_of(run(seed, profile, time_ms=job.time_ms, clients=job.clients))
+    history = seed % JUDGED_EVERY == 0
+    return verdict_of(judged(run(seed, profile, time_ms=job.time_ms, clients=job.clients, history=history)))
 
 
 _prepared: list[tuple[Job, Profile]] = []
