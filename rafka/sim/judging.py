@@ -25,8 +25,9 @@ LOSING = (
     "int-nonmonotonic-poll",
     "poll-skip",
     "int-poll-skip",
-    "commit-lost",
-    "watermark-back",
+    "commit-regress",
+    "unwritten-commit",
+    "watermark-regress",
 )
 
 

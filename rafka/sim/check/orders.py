@@ -5,7 +5,6 @@ safe; a send is believed if it is known to have happened. Nothing here is a judg
 offset are kept as conflicts. The bulk of the work is done by slices, dicts and sets, not by statements per record.
 """
 
-from collections.abc import Iterator
 from itertools import chain, compress
 from operator import not_
 
@@ -42,17 +41,37 @@ def order_logs(history: History) -> Orders:
         seen = seen_ok.union(chain.from_iterable(compress(history.s_vids, map(not_, ok))))
     happened = have_happened(history, seen_ok)
     logs, torn = logs_as_sent(history, happened)
-    sent = [log.copy() for log in logs]
-    for key, offsets, vids in zip(history.s_key, history.s_offsets, history.s_vids, strict=True):
-        if len(offsets) == 1:
-            logs[key][offsets[0]] = vids[0]
-        else:
-            logs[key].update(zip(offsets, vids, strict=True))
-    torn.update(key for key, log in enumerate(logs) if not sent[key].items() <= log.items())
     orders = place_all(history, logs, Orders([], [], [], [], seen, seen_ok, happened, {}))
-    torn.update(contradicted(history, logs, orders))
+    # Most polls return a stretch of what was acknowledged: only the others tell anything of the order.
+    telling = [segment for segment in range(len(history.s_key)) if not is_stretch(history, orders, segment)]
+    if telling:
+        sent = [log.copy() for log in logs]
+        for segment in telling:
+            log = logs[history.s_key[segment]]
+            log.update(zip(history.s_offsets[segment], history.s_vids[segment], strict=True))
+        torn.update(key for key, log in enumerate(logs) if not sent[key].items() <= log.items())
+        for segment in telling:
+            log = logs[history.s_key[segment]]
+            if list(map(log.__getitem__, history.s_offsets[segment])) != history.s_vids[segment]:
+                torn.add(history.s_key[segment])
+        orders = place_all(history, logs, Orders([], [], [], [], seen, seen_ok, happened, {}))
     orders.conflicts = {key: conflicts_of(history, key, happened) for key in sorted(torn)}
     return orders
+
+
+def is_stretch(history: History, orders: Orders, segment: int) -> bool:
+    """Say whether what a poll returned of a key is a stretch of the log, nothing left out."""
+    offsets = history.s_offsets[segment]
+    if not offsets:
+        return True
+    key = history.s_key[segment]
+    first = orders.place[key].get(offsets[0], UNKNOWN)
+    last = first + len(offsets)
+    return (
+        first != UNKNOWN
+        and orders.vids[key][first:last] == history.s_vids[segment]
+        and orders.offsets[key][first:last] == offsets
+    )
 
 
 def have_happened(history: History, seen_ok: set[int]) -> list[bool]:
@@ -84,19 +103,6 @@ def logs_as_sent(history: History, happened: list[bool]) -> tuple[list[dict[int,
             if offset != UNKNOWN and logs[key][offset] != vid:
                 torn.add(key)
     return logs, torn
-
-
-def contradicted(history: History, logs: list[dict[int, int]], orders: Orders) -> Iterator[int]:
-    """Give the keys of which a poll says something else than the log."""
-    for key, offsets, vids in zip(history.s_key, history.s_offsets, history.s_vids, strict=True):
-        if not offsets:
-            continue
-        first = orders.place[key][offsets[0]]
-        last = first + len(offsets)
-        if orders.vids[key][first:last] != vids or orders.offsets[key][first:last] != offsets:
-            log = logs[key]
-            if any(log[offset] != vid for offset, vid in zip(offsets, vids, strict=True)):
-                yield key
 
 
 def place_all(history: History, logs: list[dict[int, int]], orders: Orders) -> Orders:
