@@ -167,6 +167,10 @@ class Log(Opening):
         if self._active is not None:
             self._active.unsave()
             self._active.cut(position, end, chain)
+            self._active.link(end)
+            self._active.checked |= (
+                1 << len(self._active.link_positions) - 1
+            )  # the search for it has done that
         self._end_at(end)
         for segment in reversed(gone):
             yield from self._remove(names(segment))
@@ -230,14 +234,18 @@ class Log(Opening):
         self._stop_errand()
         self._to_save += self._marks
         self._marks = []
-        if active is not None and (active.saved_position < active.size_bytes or self._has_news()):
+        if active is not None and (active.saved_position < active.size_bytes or self._has_news(active)):
             self._to_save.append(self._mark(active, self.log_end_offset, is_end=False))
         yield from self._save_all(durably=False)
 
-    def _has_news(self) -> bool:
+    def _has_news(self, active: Segment) -> bool:
         """Whether anything but batches has changed that the last link names."""
         entries = self.epochs.entries
-        return self.producers.is_changed or (len(entries) > 1 and entries != self._epochs_saved)
+        return (
+            active.saved is None
+            or self.producers.is_changed
+            or (len(entries) > 1 and entries != self._epochs_saved)
+        )
 
     def destroy(self) -> Script[None]:
         """Remove the log of a deleted topic. Its directory's name is free once the first effect is performed.

@@ -240,7 +240,7 @@ class Opening(Upkeep):
             self.log_end_offset = found.link.end_offset
         elif found.has_files:
             yield from self._remove(_name(found.base_offset, suffix) for suffix in BESIDE)
-        if segment.size_bytes < found.size_bytes or found.size_bytes == 0:
+        if segment.size_bytes < found.size_bytes or not found.links:
             yield from self._scan(segment, found.size_bytes, is_last=following is None)
         if found.link is not None and not found.links:
             self._check_chain(segment, found.link)

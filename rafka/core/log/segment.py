@@ -188,6 +188,7 @@ class Segment:
         del self.times[keep:], self.time_offsets[keep:]
         keep = bisect_right(self.link_positions, position)
         del self.link_positions[keep:], self.link_offsets[keep:], self.link_chains[keep:]
+        self.checked &= (1 << (self.first_link + keep)) - 1
         self.size_bytes = position
         self.trusted_from = min(self.trusted_from, position)
         self.chain = chain

@@ -40,6 +40,7 @@ class World:
     def reopen(self):
         self.effects = []
         self.synced = []
+        self.performed = []
         self.out = Outbox()
         self.log = Log(File("orders-0"), self.out, self.config, (Uuid(bytes(16)), 0))
         self.script(self.log.recover())
@@ -58,6 +59,7 @@ class World:
         self.collect()
         if self.effects:
             effect = self.effects.pop(0)
+            self.performed.append(effect)
             if isinstance(effect, Sync):
                 self.synced.append(effect.file)
             self.out.route(self.disk.perform(effect), self.now)
