@@ -148,7 +148,7 @@ class Appender(Keeper):
             chunk.chain = segment.chain = crc64_from(segment.chain, view[:PREFIX_BYTES])
             self.producers.update(header, offset, now.wall)
             offset = last_offset + 1
-            if segment.is_link_due():
+            if segment.size_bytes >= segment.link_at:
                 segment.link(offset)
             chunk.buffers.append(view)
             chunk.size_bytes += len(view)

@@ -62,6 +62,7 @@ class Segment:
         "flags",
         "is_kept",
         "is_moving",
+        "link_at",
         "link_chains",
         "link_offsets",
         "link_positions",
@@ -104,6 +105,8 @@ class Segment:
         """… the offset after the batch before each, less base_offset, …"""
         self.link_chains = array("Q")
         """… and the chain there."""
+        self.link_at = LINK_BYTES_APART
+        """Once so large, the segment gets another link."""
         self.first_entry = self.first_time = self.first_link = 0
         """How many entries of each file are not in memory."""
         self.saved: Link | None = None
@@ -167,14 +170,14 @@ class Segment:
 
     def is_link_due(self) -> bool:
         """Say whether the last link is far enough away."""
-        links = self.link_positions
-        return self.size_bytes - (links[-1] if links else self.saved_position) >= LINK_BYTES_APART
+        return self.size_bytes >= self.link_at
 
     def link(self, offset: int) -> None:
         """Enter a link where the segment ends now; `offset`: of the next record."""
         self.link_positions.append(self.size_bytes)
         self.link_offsets.append(offset - self.base_offset)
         self.link_chains.append(self.chain)
+        self.link_at = self.size_bytes + LINK_BYTES_APART
 
     def cut(self, position: int, offset: int, chain: int) -> None:
         """Forget every batch at `position` and after; offset, chain: what the log then ends at.
@@ -192,6 +195,7 @@ class Segment:
         self.size_bytes = position
         self.trusted_from = min(self.trusted_from, position)
         self.chain = chain
+        self.link_at = LINK_BYTES_APART + (self.link_positions[-1] if keep else self.saved_position)
         self._indexed_bytes = self.positions[-1] if self.positions else self.saved_position
 
     # ---- what is saved -----------------------------------------------------------------------------
@@ -201,6 +205,7 @@ class Segment:
         self.flags = link.flags
         self.start, self.chain = link.start, link.chain
         self.size_bytes = self.trusted_from = self._indexed_bytes = link.position
+        self.link_at = link.position + LINK_BYTES_APART
         self.first_timestamp = link.first_timestamp
         self.max_timestamp, self.max_timestamp_offset = link.max_timestamp, link.max_timestamp_offset
         self.keep(link, links_saved)
