@@ -90,6 +90,8 @@ class Disk:
         self._durable: dict[str, Inode | None] = {"": None}
         self._children: dict[str, dict[str, None]] = {}
         """Names by directory: all that there are, and some that there were."""
+        self._changed: dict[str, dict[str, None]] = {}
+        """Names by directory whose last change SyncDir has not made durable."""
         self.failures: dict[tuple[str, int], int] = {}
         self._counts: dict[str, int] = {}
         self._performers: dict[type, Callable[..., DiskEvent]] = {
@@ -148,7 +150,7 @@ class Disk:
         self._keep_renamed(former)
         self.files = {n: i for n, i in self._durable.items() if _parent(n) in self._durable}
         self._durable = dict(self.files)
-        self._children = {}
+        self._children, self._changed = {}, {}
         for name in self.files:
             if name:
                 self._children.setdefault(_parent(name), {})[name] = None
@@ -228,12 +230,14 @@ class Disk:
         self._need_dir(_parent(effect.to))
         for name in (effect.file, *self.names_in(effect.file)):
             self._put(effect.to + name[len(effect.file) :], self.files.pop(name))
+            self._changed.setdefault(_parent(name), {})[name] = None
         return Done(effect.file, effect.token)
 
     def _unlink(self, effect: Unlink) -> DiskEvent:
         if self.names_in(effect.file):
             raise OSError(errno.ENOTEMPTY, "not empty")
         self.files.pop(effect.file, None)
+        self._changed.setdefault(_parent(effect.file), {})[effect.file] = None
         return Done(effect.file, effect.token)
 
     def _make_dir(self, effect: MakeDir) -> DiskEvent:
@@ -244,9 +248,10 @@ class Disk:
 
     def _sync_dir(self, effect: SyncDir) -> DiskEvent:
         self._need_dir(effect.file)
-        for name in self._children.get(effect.file, ()):
+        for name in self._changed.pop(effect.file, ()):
             self._copy_name(name)
-        self._children[effect.file] = dict.fromkeys(self.names_in(effect.file))
+            if name not in self.files:
+                self._children.get(effect.file, {}).pop(name, None)
         return Done(effect.file, effect.token)
 
     def _list(self, directory: str) -> list[Entry]:
@@ -269,7 +274,9 @@ class Disk:
 
     def _put(self, name: str, inode: Inode | None) -> None:
         self.files[name] = inode
-        self._children.setdefault(_parent(name), {})[name] = None
+        directory = _parent(name)
+        self._children.setdefault(directory, {})[name] = None
+        self._changed.setdefault(directory, {})[name] = None
 
     def _copy_name(self, name: str) -> None:
         if name in self.files:

@@ -61,8 +61,7 @@ class Trace:
         self.count += 1
         crc = crc32(data) if data else 0
         fold = self._fold
-        fold.append(time_ns)
-        fold.append((kind << 32 | number) << 24 ^ crc)
+        fold += (time_ns, (kind << 32 | number) << 24 ^ crc)
         if len(fold) >= BLOCK:
             self._hash.update(_packed(fold))
             fold.clear()

@@ -56,6 +56,8 @@ class ToyNode:
                 self.out.route(event, now)
 
     def tick(self, now):
+        for log in self.out.alarms.pop_due(now.mono):
+            log.maintain(now)
         self.log.flush(now)
         moved, self.out.moved = self.out.moved, []
         for machine in moved:
