@@ -148,6 +148,10 @@ class Source:
         self._draw = draw
         self._book = book
 
+    def reseed(self, chance: Chance) -> None:
+        """Decide by another stream from now on."""
+        self._draw = chance.fork(f"{self.kind}/{self.entity}").draw
+
     def strikes(self, share: float = 1.0) -> float:
         """Decide once: 0.0 is no; else how hard, in (0, 1]. share: of the rate, at this decision."""
         self.count += 1
@@ -175,6 +179,7 @@ class Book:
         self._only = None if only is None else frozenset(only)
         self._chance = chance
         self._clock = clock
+        self._sources: list[Source] = []
 
     def source(self, kind: str, entity: str) -> Source | None:
         """Give the decisions of a kind at an entity; None if the kind is off in this run."""
@@ -182,7 +187,15 @@ class Book:
         if level == OFF:
             return None
         draw = self._chance.fork(f"{kind}/{entity}").draw
-        return Source(kind, entity, KINDS[kind].rates[level - 1], draw, self)
+        source = Source(kind, entity, KINDS[kind].rates[level - 1], draw, self)
+        self._sources.append(source)
+        return source
+
+    def reseed(self, chance: Chance) -> None:
+        """Let every decision from now on be another one."""
+        self._chance = chance
+        for source in self._sources:
+            source.reseed(chance)
 
     def is_on(self, kind: str) -> bool:
         """Say whether a kind may strike in this run at all."""

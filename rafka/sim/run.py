@@ -70,9 +70,10 @@ class Outcome:
 
 
 Wrap = Callable[[Boot], Boot]
+Prepare = Callable[["Run"], None]
 
 
-def run(
+def run(  # noqa: PLR0913 – what a run may be asked for
     seed: int,
     profile: Profile,
     *,
@@ -82,18 +83,22 @@ def run(
     keep_trace: bool = False,
     history: bool = False,
     wrap: Wrap | None = None,
+    prepare: Prepare | None = None,
 ) -> Outcome:
     """Run one seed to its verdict; raises nothing that the broker did.
 
     only: keys of faults, no others strike; time_ms: how long chaos lasts; clients: producers and readers each;
-    wrap: changes what is booted, for planted bugs.
+    wrap: changes what is booted, for planted bugs; prepare: is shown the run before it begins.
     """
     was_enabled = gc.isenabled()
     gc.collect()
     gc.freeze()
     gc.disable()
     try:
-        return Run(seed, profile, only, time_ms, clients, keep_trace, history, wrap).outcome()
+        one = Run(seed, profile, only, time_ms, clients, keep_trace, history, wrap)
+        if prepare is not None:
+            prepare(one)
+        return one.outcome()
     finally:
         gc.unfreeze()
         if was_enabled:

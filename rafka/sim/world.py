@@ -64,6 +64,8 @@ class World:
         self.on_crash: Callable[[str], None] = lambda _: None
         """Told of each crash, after the disk has had its share of it."""
         self.watch = Watch()
+        self.overhear: Callable[[str, Script], Script] = lambda _, script: script
+        """Given each client's name and script; may return one that says the same and takes notes."""
         self._chance = Chance(seed, "world")
         self.weather = weather or _drawn(self._chance.fork("weather"))
         self.book = Book(self._chance.fork("faults"), levels or {}, only, lambda: self.time_ns)
@@ -135,7 +137,7 @@ class World:
 
     def talk(self, name: str, script: Script, *, timeout_ms: int = 0) -> Talker:
         """Add a client; it begins in a moment. timeout_ms: how long it waits for answers; 0: for ever."""
-        talker = Talker(name, script, self, timeout_ms=timeout_ms)
+        talker = Talker(name, self.overhear(name, script), self, timeout_ms=timeout_ms)
         self.talkers.append(talker)
         self.at(self.time_ns + self._chance.around(MS), Talker.start, talker)
         return talker
