@@ -22,7 +22,19 @@ NO_READER = 141
 
 COMMANDS = {
     name: f"rafka.cli.{name}:{name}"
-    for name in ("check", "completion", "consume", "doctor", "group", "log", "produce", "run", "sim", "topic")
+    for name in (
+        "check",
+        "completion",
+        "consume",
+        "doctor",
+        "group",
+        "log",
+        "produce",
+        "replay",
+        "run",
+        "sim",
+        "topic",
+    )
 }
 """Each is the name of a module of this package and of the command inside it."""
 

@@ -13,6 +13,7 @@ import click
 
 from rafka.cli.address import split_address
 from rafka.cli.lazy import load
+from rafka.cli.source import about
 from rafka.core.errors import ConfigError, RafkaError
 
 
@@ -31,6 +32,9 @@ class Broker(Protocol):
         ready_file: str | None,
         log_level: str,
         log_format: str,
+        record: str | None,
+        record_bytes: int,
+        about: Mapping[str, str] | None,
     ) -> int:
         """Serve until told to stop. Raises RafkaError when it cannot start."""
 
@@ -65,6 +69,14 @@ class Broker(Protocol):
     show_default=True,
 )
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--record", type=click.Path(), help="A directory for a flight recording; see `rafka replay`.")
+@click.option(
+    "--record-bytes",
+    type=click.IntRange(min=1 << 20),
+    default=1 << 30,
+    show_default="1 GiB",
+    help="How much of the recording is kept.",
+)
 @click.pass_context
 def run(  # noqa: PLR0913 – one parameter for each option
     ctx: click.Context,
@@ -79,6 +91,8 @@ def run(  # noqa: PLR0913 – one parameter for each option
     ready_file: str | None,
     log_level: str,
     log_format: str,
+    record: str | None,
+    record_bytes: int,
 ) -> None:
     """Run a broker until SIGTERM or Ctrl-C."""
     check_address("--listen", listen)
@@ -95,6 +109,9 @@ def run(  # noqa: PLR0913 – one parameter for each option
         ready_file=ready_file,
         log_level=log_level,
         log_format=log_format,
+        record=record,
+        record_bytes=record_bytes,
+        about=None if record is None else about(),
     )
     ctx.exit(code)
 

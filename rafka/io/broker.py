@@ -15,19 +15,17 @@ from rafka.core.effects import Note
 from rafka.core.errors import ConfigError, RafkaError
 from rafka.core.node.node import Identity, Node
 from rafka.core.node.startup import CANNOT_START, SERVING
-from rafka.io.choose import choose
+from rafka.core.shape import value
+from rafka.io.choose import Choice, choose
 from rafka.io.datadir import open_data_dir
 from rafka.io.entropy import SystemEntropy
 from rafka.io.journal import Journal, journal
 from rafka.net.compression import Compression
-from rafka.net.kafka import fetch, produce
-from rafka.net.kafka.session import Protocol
-from rafka.net.server import Limits, Server
+from rafka.net.server import Server
+from rafka.net.serving import limits_of, protocol_of
 
 DEFAULT_LISTEN = "127.0.0.1:9092"
 DEFAULT_DATA_DIR = "./data"
-PRODUCE = 0
-FETCH = 1
 
 
 def run(  # noqa: PLR0913 – one keyword for each option of the command
@@ -41,10 +39,14 @@ def run(  # noqa: PLR0913 – one keyword for each option of the command
     ready_file: str | None,
     log_level: str,
     log_format: str,
+    record: str | None = None,
+    record_bytes: int = 1 << 30,
+    about: Mapping[str, str] | None = None,
 ) -> int:
     """Serve until told to stop; return the exit code.
 
-    settings: Kafka's names and their text; the other arguments are the options of `rafka run`.
+    settings: Kafka's names and their text; the other arguments are the options of `rafka run`. record: a directory
+    for a flight recording of at most `record_bytes`; about: the versions that it names (`recorder.begin`).
     Raises: RafkaError, in one sentence, when it cannot start; nothing was touched then.
     """
     obeyed = _settings(settings, data_dir, listen, advertise, node_id)
@@ -65,8 +67,8 @@ def run(  # noqa: PLR0913 – one keyword for each option of the command
         notes(
             Note("info", "starting", {"driver": choice.name, "why": choice.reason, "data": identity.data_dir})
         )
-        node = Node(obeyed, identity, SystemEntropy(), Compression())
-        code = choice.driver(reception).run(serving(node, obeyed), identity.data_dir)
+        recorded = None if record is None else Record(record, record_bytes, dict(about or {}))
+        code = _serve(choice, obeyed, identity, reception, recorded)
         if reception.trouble is not None:
             raise RafkaError(reception.trouble)
         return code
@@ -75,20 +77,38 @@ def run(  # noqa: PLR0913 – one keyword for each option of the command
         _forget(ready_file)
 
 
+@value
+class Record:
+    """Where a flight recording goes, how many bytes of it are kept, and which versions it names."""
+
+    directory: str
+    bytes_max: int
+    about: dict[str, str]
+
+
+def _serve(
+    choice: Choice, settings: Settings, identity: Identity, reception: "Reception", record: Record | None
+) -> int:
+    """Run a node, recorded or not, until it stops."""
+    driver = choice.driver(reception)
+    if record is None:
+        node = Node(settings, identity, SystemEntropy(), Compression())
+        return driver.run(serving(node, settings), identity.data_dir)
+    from rafka.io.recorder import begin
+
+    recorder = begin(
+        record.directory, record.bytes_max, record.about, settings, identity, SystemEntropy(), reception
+    )
+    try:
+        node = Node(settings, identity, recorder.entropy, Compression())
+        return driver.run(recorder.around(serving(node, settings)), identity.data_dir)
+    finally:
+        recorder.close()
+
+
 def serving(node: Node, settings: Settings) -> Server:
     """Put Kafka sessions around a node, within the limits of its settings."""
-    protocol = Protocol(
-        node.served,
-        decoders={PRODUCE: produce.decode_request, FETCH: fetch.decode_request},
-        encoders={PRODUCE: produce.encode_response, FETCH: fetch.encode_response},  # type: ignore[dict-item]
-    )
-    limits = Limits(
-        connections_max=settings.max_connections,
-        connections_per_ip_max=settings.max_connections_per_ip,
-        frame_bytes_max=settings.socket_request_max_bytes,
-        idle_ms_max=settings.connections_max_idle_ms,
-    )
-    return Server(node, protocol, limits)
+    return Server(node, protocol_of(node.served), limits_of(settings))
 
 
 class Reception:

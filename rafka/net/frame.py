@@ -53,6 +53,13 @@ class Frames:
         """How much memory the frame under way holds, in bytes."""
         return len(self._body) if self._body is not None else 0
 
+    @property
+    def lent(self) -> memoryview | None:
+        """What the driver was asked to fill, and has not filled yet."""
+        if not self._lent:
+            return None
+        return memoryview(self._body or b"")[self._have : self._have + self._lent]
+
     def receive(self, data: memoryview) -> list[memoryview]:
         """Take what came and cut it into frames."""
         assert not self._lent, "the driver receives into the lent buffer until it is full"

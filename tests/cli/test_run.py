@@ -48,6 +48,9 @@ def test_the_defaults_are_the_documented_ones(start):
         "ready_file": None,
         "log_level": "info",
         "log_format": "text",
+        "record": None,
+        "record_bytes": 1 << 30,
+        "about": None,
     }
 
 
