@@ -6,7 +6,7 @@ subset. A failed sync forgets what it was to make durable without a later sync c
 """
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 from rafka.core.effects import (
@@ -166,6 +166,27 @@ class Disk:
         for name, inode in self.files.items():
             if inode is not None and id(inode) in former and id(inode) not in named:
                 self._durable[name] = inode
+
+    @property
+    def durable_names(self) -> dict[str, Inode | None]:
+        """The names that would survive whatever happens, and what they stand for."""
+        return self._durable
+
+    @classmethod
+    def of(cls, files: Mapping[str, bytes | None]) -> "Disk":
+        """Make a disk that holds these, durably. A directory is None."""
+        disk = cls()
+        for name in sorted(files):
+            content = files[name]
+            if not name or _parent(name) not in disk.files:
+                continue
+            inode = None if content is None else Inode()
+            if inode is not None and content is not None:
+                inode.data, inode.synced = bytearray(content), bytearray(content)
+            disk._put(name, inode)
+        disk._durable = dict(disk.files)
+        disk._changed = {}
+        return disk
 
     def durable(self, name: str) -> bytearray | None:
         """Return what of a file would survive whatever happens; None if not even its name would."""

@@ -12,6 +12,7 @@ import attrs
 
 from rafka.sim.check.judge import judge
 from rafka.sim.check.reader import read
+from rafka.sim.exhaustive import exhaust
 from rafka.sim.profile import DAMAGING, LYING
 from rafka.sim.run import Outcome
 
@@ -48,7 +49,13 @@ def second_opinion(outcome: Outcome) -> str:
 
 
 def judged(outcome: Outcome) -> Outcome:
-    """Let what the ledger did not see, and the history shows, be a violation too."""
-    if outcome.violation or not outcome.history:
+    """Let what only the history shows be a violation too; crash an exhaustive run everywhere."""
+    if outcome.violation:
+        return outcome
+    if outcome.profile == "exhaustive":
+        every = exhaust(outcome.seed)
+        checked = {**outcome.checked, "crashes": every.moments, "crash images": every.images}
+        return attrs.evolve(outcome, violation=every.violation, checked=checked)  # type: ignore[misc]
+    if not outcome.history:
         return outcome
     return attrs.evolve(outcome, violation=second_opinion(outcome))  # type: ignore[misc]  # a value is an attrs class
