@@ -29,10 +29,10 @@ MISSING = [program for program in ("java", "javac", "mvn") if shutil.which(progr
 
 
 @contextmanager
-def made(name: str, *made_from: Path) -> Iterator[tuple[Path, bool]]:
+def made(name: str, *made_from: Path, cache: Path = CACHE) -> Iterator[tuple[Path, bool]]:
     """A directory of the cache and whether it has yet to be filled; one process fills, the others wait."""
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in made_from)).hexdigest()[:16]
-    directory = CACHE / f"{name}-{digest}"
+    directory = cache / f"{name}-{digest}"
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

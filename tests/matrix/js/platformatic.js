@@ -1,0 +1,115 @@
+import { Admin, Consumer, MessagesStreamFallbackModes, MessagesStreamModes, Producer } from '@platformatic/kafka'
+
+let readers = 0
+
+export class Client {
+  constructor(bootstrap) {
+    this.common = { clientId: 'matrix', bootstrapBrokers: [bootstrap], retries: 6, retryDelay: 200, metadataMaxAge: 100 }
+    this.admin = new Admin(this.common)
+    this.producer = new Producer({ ...this.common, idempotent: true, acks: -1, autocreateTopics: false })
+  }
+
+  async create(topic, partitions, config = {}) {
+    const configs = Object.entries(config).map(([name, value]) => ({ name, value }))
+    await this.admin.createTopics({ topics: [topic], partitions, replicas: 1, configs })
+  }
+
+  async topics() {
+    const names = await this.admin.listTopics()
+    const { topics } = await this.admin.metadata({ topics: names, forceUpdate: true })
+    return Object.fromEntries([...topics].map(([name, one]) => [name, one.partitionsCount]))
+  }
+
+  async produce(compression, topic, records) {
+    const messages = records.map(({ partition, time, key, value, headers = [] }) => ({
+      topic,
+      partition,
+      key,
+      value,
+      timestamp: time && BigInt(time),
+      headers: new Map(headers.map(pair => pair.map(text => Buffer.from(text))))
+    }))
+    const done = await this.producer.send({ messages, compression })
+    return Object.fromEntries(done.offsets.map(({ partition, offset }) => {
+      const count = records.filter(one => one.partition === partition).length
+      return [partition, [Number(offset), Number(offset) + count - 1]]
+    }))
+  }
+
+  async read(topic, count) {
+    const records = []
+    let done
+    const all = new Promise(resolve => { done = resolve })
+    const reader = await this.join(`${topic}-reader-${readers++}`, topic, one => {
+      if (records.push(one) === count) done()
+    })
+    await all
+    await reader.leave()
+    return records
+  }
+
+  async join(groupId, topic, take) {
+    const consumer = new Consumer({
+      ...this.common, groupId, autocommit: false, maxWaitTime: 200, sessionTimeout: 10_000, heartbeatInterval: 200
+    })
+    const next = new Map()
+    const stream = await consumer.consume({
+      topics: [topic], mode: MessagesStreamModes.COMMITTED, fallbackMode: MessagesStreamFallbackModes.EARLIEST
+    })
+    stream.on('data', ({ partition, offset, timestamp, key, value, headers }) => {
+      next.set(partition, offset + 1n)
+      take({
+        partition,
+        offset: Number(offset),
+        time: Number(timestamp),
+        key,
+        value,
+        headers: [...headers].map(pair => pair.map(some => some.toString()))
+      })
+    })
+    return {
+      commit: () => consumer.commit({
+        offsets: [...next].map(([partition, offset]) => ({ topic, partition, offset, leaderEpoch: 0 }))
+      }),
+      leave: async () => {
+        await stream.close()
+        await consumer.close(true)
+      }
+    }
+  }
+
+  async assigned(group, topic) {
+    const found = await this.admin.describeGroups({ groups: [group] })
+    return [...found.get(group).members.values()].map(one => one.assignments?.get(topic)?.partitions ?? [])
+  }
+
+  async committed(group, topic) {
+    const [found] = await this.admin.listConsumerGroupOffsets({ groups: [group] })
+    const { partitions } = found.topics.find(one => one.name === topic)
+    return Object.fromEntries(partitions.map(one => [one.partitionIndex, Number(one.committedOffset)]))
+  }
+
+  async at(topic, time) {
+    const asked = [{ name: topic, partitions: [{ partitionIndex: 0, timestamp: BigInt(time) }] }]
+    const [found] = await this.admin.listOffsets({ topics: asked })
+    return Number(found.partitions[0].offset)
+  }
+
+  remove(topic) {
+    return this.admin.deleteTopics({ topics: [topic] })
+  }
+
+  // The first error of Kafka's in a tree of errors.
+  code(error) {
+    if (error.message.startsWith('Unknown topic')) return 3 // all it says when a broker's metadata has error 3
+    const find = one => one?.apiCode ?? [one?.cause, ...(one?.errors ?? [])].filter(Boolean).map(find).find(Boolean)
+    const code = find(error)
+    if (!code) throw error
+    return code
+  }
+
+  async close() {
+    await this.producer.close()
+    await this.admin.close()
+  }
+}

@@ -1,0 +1,20 @@
+"""JavaScript's clients against the broker: kafkajs and @platformatic/kafka."""
+
+from tests.matrix.conftest import Broker
+from tests.matrix.support import CONTENT, MARKS, content, js_program, judge, needs, play
+
+pytestmark = [*MARKS, needs("node", "npm")]
+
+
+def test_kafkajs(broker: Broker, name: str) -> None:
+    """Of codecs it has gzip, and snappy by a module."""
+    codecs = ["gzip", "snappy"]
+    judge(play(broker, ["node", js_program(), "kafkajs", ",".join(codecs)], name, codecs))
+    assert content(broker, name) == CONTENT
+
+
+def test_platformatic_kafka(broker: Broker, name: str) -> None:
+    """It has zstd where Node.js has it."""
+    codecs = ["gzip", "snappy", "lz4"]
+    judge(play(broker, ["node", js_program(), "platformatic", ",".join(codecs)], name, codecs))
+    assert content(broker, name) == CONTENT
