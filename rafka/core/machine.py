@@ -148,7 +148,7 @@ class Timeouts:
     def finish(self, ticket: Ticket) -> None:
         """Forget `ticket`; its entry leaves the queue when it reaches the front."""
         timeout_ms = self._live.pop(ticket, None)
-        if timeout_ms is not None:
+        if timeout_ms is not None and self._queues[timeout_ms][0][1] == ticket:
             self._prune(timeout_ms)
 
     def pop_due(self, now: MonoNs) -> list[Ticket]:

@@ -193,9 +193,10 @@ class Server:
             if admits(request):
                 self.node.handle(request, now)
         session = connection.session
-        buffer = session.frames.wanted()
-        if buffer is not None:
-            self._effects.append(Fill(conn, buffer))
+        if session.frames.is_mid_frame:
+            buffer = session.frames.wanted()
+            if buffer is not None:
+                self._effects.append(Fill(conn, buffer))
         if session.unanswered >= self.limits.unanswered_max and not connection.is_paused:
             connection.is_paused = True
             self._effects.append(Pause(conn))

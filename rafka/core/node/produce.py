@@ -27,11 +27,20 @@ from rafka.core.log.producers import Duplicate
 from rafka.core.machine import Outbox
 from rafka.core.node.parking import Parking
 from rafka.core.node.partitions import Partitions
-from rafka.core.record.batch import MAGIC, Batch, check, split
+from rafka.core.record.batch import (
+    CODEC_MASK,
+    LENGTH_OVERHEAD,
+    LOG_APPEND_TIME,
+    MAGIC,
+    TRANSACTIONAL,
+    Batch,
+    check,
+    split,
+)
 from rafka.core.record.compression import ZSTD, Codecs
 from rafka.core.record.validate import Refused, prepare
 from rafka.core.replication.partition import Partition
-from rafka.core.types import Buffer, ConnId, Now, Ticket
+from rafka.core.types import ConnId, Now, Ticket
 
 IDS_FROM = 13
 ZSTD_FROM = 7
@@ -81,6 +90,7 @@ class Produces:
         assert isinstance(request, ProduceRequest)
         response = ProduceResponse()
         parked = Produced(event.conn, event.correlation, response)
+        refusal = _refusal(request)
         by_id = event.api_version >= IDS_FROM
         for topic in request.topic_data:
             found = self.partitions.by_id(topic.topic_id) if by_id else self.partitions.by_name(topic.name)
@@ -89,8 +99,10 @@ class Produces:
                 result = _accepted(data.index)
                 results.append(result)
                 partition = None if found is None else found.get(data.index)
-                if partition is not None:
+                if partition is not None and refusal is None:
                     self._append(partition, data, event, now, Pending(parked, result))
+                elif refusal is not None:
+                    _refuse(result, refusal)
                 elif by_id and found is None:
                     _fail(result, ErrorCode.UNKNOWN_TOPIC_ID)
                 else:
@@ -155,7 +167,7 @@ class Produces:
             result.base_offset = self.partitions.append(partition, [batch], now)
             is_committed = False
         result.log_start_offset = log.log_start_offset
-        if header.is_log_append_time:
+        if header.attributes & LOG_APPEND_TIME:
             result.log_append_time_ms = header.max_timestamp
         if not is_committed:
             part.request.missing += 1
@@ -168,17 +180,22 @@ class Produces:
         """Return the batch that the log is to take, or why it takes none."""
         request = event.body
         assert isinstance(request, ProduceRequest)
-        refusal = _refusal(request, partition, event.client_id)
-        refusal = refusal or partition.append_refusal(acks=request.acks, now=now)
+        if partition.topic == OFFSETS_TOPIC and event.client_id != ADMIN_CLIENT_ID:
+            return Refused(ErrorCode.INVALID_TOPIC_EXCEPTION, "clients may not write to an internal topic")
+        refusal = partition.append_refusal(acks=request.acks, now=now)
         if refusal is not None:
-            return Refused(refusal, _WHY.get(refusal, ""))
-        batch = _one_batch(_writable(data.records))
+            return Refused(refusal, "")
+        records = data.records
+        if not isinstance(records, memoryview) or records.readonly:
+            records = memoryview(bytearray(records or b""))  # a copy only of what may not be patched in place
+        batch = _one_batch(records)
         if isinstance(batch, Refused):
             return batch
         view, header = batch
-        if header.is_transactional:
-            return Refused(ErrorCode.INVALID_TXN_STATE, _WHY[ErrorCode.INVALID_TXN_STATE])
-        if header.codec == ZSTD and event.api_version < ZSTD_FROM:
+        attributes = header.attributes
+        if attributes & TRANSACTIONAL:
+            return _TRANSACTIONS
+        if attributes & CODEC_MASK == ZSTD and event.api_version < ZSTD_FROM:
             why = f"zstd needs Produce version {ZSTD_FROM}"
             return Refused(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, why)
         return prepare(view, header, partition.log.config, self.codecs, now.wall)
@@ -192,36 +209,23 @@ class Produces:
             self.out.effects.append(Close(event.conn, why))
 
 
-_WHY = {
-    ErrorCode.INVALID_REQUIRED_ACKS: "acks is 0, 1 or -1",
-    ErrorCode.INVALID_TXN_STATE: "transactions are not served here",
-    ErrorCode.INVALID_TOPIC_EXCEPTION: "clients may not write to an internal topic",
-}
+_ACKS = Refused(ErrorCode.INVALID_REQUIRED_ACKS, "acks is 0, 1 or -1")
+_TRANSACTIONS = Refused(ErrorCode.INVALID_TXN_STATE, "transactions are not served here")
 
 
-def _refusal(request: ProduceRequest, partition: Partition, client_id: str | None) -> ErrorCode | None:
+def _refusal(request: ProduceRequest) -> Refused | None:
+    """Say why nothing of a request is taken, whichever partition it is for."""
     if not -1 <= request.acks <= 1:
-        return ErrorCode.INVALID_REQUIRED_ACKS
-    if request.transactional_id is not None:
-        return ErrorCode.INVALID_TXN_STATE
-    if partition.topic == OFFSETS_TOPIC and client_id != ADMIN_CLIENT_ID:
-        return ErrorCode.INVALID_TOPIC_EXCEPTION
-    return None
-
-
-def _writable(records: Buffer | None) -> memoryview:
-    """Return the records as a view that may be patched; a copy only if they came in one that may not."""
-    if isinstance(records, memoryview) and not records.readonly:
-        return records
-    return memoryview(bytearray(records or b""))
+        return _ACKS
+    return None if request.transactional_id is None else _TRANSACTIONS
 
 
 def _one_batch(records: memoryview) -> Batch | Refused:
     """Cut and check the one batch of a partition."""
     try:
         header = check(records)
-        if header.size_bytes == len(records):
-            return records, header
+        if header.length + LENGTH_OVERHEAD == len(records):
+            return records, header  # nearly always
         batches = len(split(records))
     except CorruptRecord as error:
         if len(records) > MAGIC_AT and records[MAGIC_AT] != MAGIC:
