@@ -86,6 +86,8 @@ class Beside(Appender):
 
     def _written_end(self, segment: Segment) -> int:
         """Return up to where a segment's file is written."""
+        if not self.segments:
+            raise Moved  # retention, or a deletion, has taken all of them
         if segment.base_offset >= self.written_offset:
             return 0
         is_newest = segment is self._segment_before(self.written_offset)
