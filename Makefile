@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help setup run lint test bench
+.PHONY: help setup run lint test bench sim
 help:
 	@echo "make run     make .venv with what running needs, and start a broker with its data in ./data"
 	@echo "             ARGS='--listen 0.0.0.0:9092' and the like are passed on to 'rafka run'"
 	@echo "make setup   make .venv with Rafka and its development tools"
 	@echo "make bench   Rafka and Apache Kafka side by side, where the load generator is (PEERS=folder)"
+	@echo "make sim     simulate some hundred seeds that the newest commit chooses (SEEDS=300)"
 	@echo "make test    lint, types, import contracts and all tests"
 
 # A venv without pip (Debian without python3-venv) must not be taken for one the next time.
@@ -50,3 +51,11 @@ PEERS ?= ../shared/peers
 BENCH ?= --flush os
 bench: setup
 	$(BIN)/python bench/peers.py --peers $(PEERS) $(BENCH)
+
+# Every commit has seeds of its own; the command that is printed runs them again, anywhere.
+SEEDS ?= 300
+sim: setup
+	@first=$$(printf '%d' 0x$$(git rev-parse --short=6 HEAD 2>/dev/null || echo 1)); \
+	last=$$((first + $(SEEDS) - 1)); \
+	echo "rafka sim --seeds $$first..$$last --jobs 2"; \
+	$(BIN)/rafka sim --seeds $$first..$$last --jobs 2
