@@ -91,8 +91,9 @@ def run(  # noqa: PLR0913 – what a run may be asked for
     wrap: changes what is booted, for planted bugs; prepare: is shown the run before it begins.
     """
     was_enabled = gc.isenabled()
-    gc.collect()
-    gc.freeze()
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()  # modules, classes and codecs: no run's collection looks at them again
     gc.disable()
     try:
         one = Run(seed, profile, only, time_ms, clients, keep_trace, history, wrap)
@@ -100,7 +101,7 @@ def run(  # noqa: PLR0913 – what a run may be asked for
             prepare(one)
         return one.outcome()
     finally:
-        gc.unfreeze()
+        gc.collect()  # the cycles that the run before has left
         if was_enabled:
             gc.enable()
 
