@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rafka.core.api import APIS
 from tests.clients.support import CODECS, create, offsets, producer_of, read, send
 from tests.jvm.support import made
 from tests.matrix.conftest import Broker
@@ -150,6 +151,28 @@ def run(broker: Broker, command: list[str]) -> dict[str, Any]:
     assert code == 0, f"{facts}\n{trouble.read_text()}"
     assert facts.pop("restart"), "it came to its end"
     return facts
+
+
+def documented(client: str) -> dict[str, str]:
+    """What the page of clients says a client's highest version of each API is. It is of the client that is locked here."""
+    lines = (HERE.parents[1] / "docs" / "protocol" / "clients.md").read_text("utf-8").splitlines()
+    head, *rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")
+    ]
+    (column,) = [number for number, cell in enumerate(head) if cell.rpartition(" ")[0] == client]
+    version = head[column].rpartition(" ")[2]
+    locked = (HERE / "go" / "go.mod").read_text() + (HERE / "js" / "package.json").read_text()
+    assert f"/{client} v{version}\n" in locked or f'"{client}": "{version}"' in locked
+    return {row[0]: row[column] for row in rows}
+
+
+def asked(broker: Broker, client: str) -> dict[str, str]:
+    """The highest versions that a client asked for, of those APIs that the page of clients has."""
+    keys = {api.name: key for key, api in APIS.items()}
+    return {
+        name: str(max((version for key, version in broker.tap.asked if key == keys[name]), default="–"))
+        for name in documented(client)
+    }
 
 
 def content(broker: Broker, name: str) -> list[Any]:

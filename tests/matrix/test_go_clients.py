@@ -4,7 +4,7 @@ import pytest
 
 from tests.clients.support import CODECS
 from tests.matrix.conftest import Broker
-from tests.matrix.support import CONTENT, MARKS, content, go_program, judge, needs, play
+from tests.matrix.support import CONTENT, MARKS, asked, content, documented, go_program, judge, needs, play
 
 pytestmark = [*MARKS, needs("go")]
 
@@ -13,6 +13,7 @@ pytestmark = [*MARKS, needs("go")]
 def test_a_client_of_go(broker: Broker, name: str, client: str) -> None:
     judge(play(broker, [go_program(), client], name, CODECS))
     assert content(broker, name) == CONTENT
+    assert asked(broker, client) == documented(client)
 
 
 def test_kafka_go(broker: Broker, name: str) -> None:
@@ -22,3 +23,4 @@ def test_kafka_go(broker: Broker, name: str) -> None:
         [*CONTENT[:2], [2, None, None, []], CONTENT[3]],
     )
     assert content(broker, name) == CONTENT
+    assert asked(broker, "kafka-go") == documented("kafka-go")

@@ -1,7 +1,7 @@
 """JavaScript's clients against the broker: kafkajs and @platformatic/kafka."""
 
 from tests.matrix.conftest import Broker
-from tests.matrix.support import CONTENT, MARKS, content, js_program, judge, needs, play
+from tests.matrix.support import CONTENT, MARKS, asked, content, documented, js_program, judge, needs, play
 
 pytestmark = [*MARKS, needs("node", "npm")]
 
@@ -11,6 +11,7 @@ def test_kafkajs(broker: Broker, name: str) -> None:
     codecs = ["gzip", "snappy"]
     judge(play(broker, ["node", js_program(), "kafkajs", ",".join(codecs)], name, codecs))
     assert content(broker, name) == CONTENT
+    assert asked(broker, "kafkajs") == documented("kafkajs")
 
 
 def test_platformatic_kafka(broker: Broker, name: str) -> None:
@@ -18,3 +19,4 @@ def test_platformatic_kafka(broker: Broker, name: str) -> None:
     codecs = ["gzip", "snappy", "lz4"]
     judge(play(broker, ["node", js_program(), "platformatic", ",".join(codecs)], name, codecs))
     assert content(broker, name) == CONTENT
+    assert asked(broker, "@platformatic/kafka") == documented("@platformatic/kafka")
