@@ -7,6 +7,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PURE = ("rafka/core", "rafka/net", "rafka/client")
+FACES = {
+    f"rafka/client/{name}.py"
+    for name in ("aio", "asynchronous", "blocking", "driving", "on_trio", "selecting", "world")
+}
+"""What drives the client's machines; they themselves are pure."""
 GENERATED = ("rafka/core/api/", "rafka/core/stored/")
 FORBIDDEN_CALLS = {"open", "print", "input", "id", "hash"}
 FUNCTION_LINES = 60
@@ -50,7 +55,7 @@ def complaints(path):
     tree = ast.parse(text)
     if ast.get_docstring(tree) is None:
         yield "1: has no docstring"
-    if name.startswith(PURE):
+    if name.startswith(PURE) and name not in FACES:
         yield from impurities(tree)
     if not name.startswith(GENERATED):
         yield from oversizes(tree, text.count("\n"))

@@ -50,16 +50,17 @@ class Connection:
         """Return the bytes of the first request."""
         return self._request(ApiVersionsRequest(), _BY_REQUEST["ApiVersionsRequest"], GREETING_VERSION)
 
-    def send(self, request: Message) -> bytes:
+    def send(self, request: Message, *, wants_answer: bool = True) -> bytes:
         """Return the bytes of a request, in the newest version that both sides speak.
 
+        wants_answer: False for a produce with acks=0, the one request that is never answered.
         Raises: LocalProtocolError if the greeting is not answered yet, the message is no request, the broker
         serves no version of it, or the version cannot say what it says.
         """
         api = _BY_REQUEST.get(type(request).__name__)
         if api is None:
             raise LocalProtocolError(f"{type(request).__name__} is not a request")
-        return self._request(request, api, self._version(api))
+        return self._request(request, api, self._version(api), wants_answer=wants_answer)
 
     def receive(self, data: memoryview) -> list[Message]:
         """Take what came; return the responses that became whole, in the order of their requests.
@@ -77,7 +78,7 @@ class Connection:
             raise LocalProtocolError(f"the broker serves no version of {api.name} that we speak")
         return version
 
-    def _request(self, request: Message, api: Api, version: int) -> bytes:
+    def _request(self, request: Message, api: Api, version: int, *, wants_answer: bool = True) -> bytes:
         header = RequestHeader(
             request_api_key=api.key,
             request_api_version=version,
@@ -85,7 +86,8 @@ class Connection:
             client_id=self._client_id,
         )
         payload = encode(header, request_header_version(api.key, version)) + encode(request, version)
-        self._awaited.append((self._next_correlation_id, api, version))
+        if wants_answer:
+            self._awaited.append((self._next_correlation_id, api, version))
         self._next_correlation_id = (self._next_correlation_id + 1) & 0x7FFF_FFFF
         return frame_of(payload)
 
