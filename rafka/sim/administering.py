@@ -33,7 +33,7 @@ PARTITIONS_MAX = 5
 
 def set_up(scene: Scene) -> Script:
     """Create the topics that clients use."""
-    names = [f"t{number}" for number in range(scene.knobs.topics)]
+    names = [f"t{scene.prefix}{number}" for number in range(scene.knobs.topics)]
     while True:
         topics = [
             CreatableTopic(name=name, num_partitions=scene.knobs.partitions, replication_factor=1)
@@ -79,12 +79,12 @@ class Admin:
         return answer
 
     def _create(self) -> Generator[Step, list[Message], None]:
-        name = self.chance.one_of(*SCRATCH)
+        name = self.chance.one_of(*SCRATCH) + self.scene.prefix
         topic = CreatableTopic(name=name, num_partitions=1 + self.chance.below(3), replication_factor=1)
         yield from self._call(CreateTopicsRequest(topics=[topic], timeout_ms=TIMEOUT_MS))
 
     def _delete(self) -> Generator[Step, list[Message], None]:
-        name = self.chance.one_of(*SCRATCH)
+        name = self.chance.one_of(*SCRATCH) + self.scene.prefix
         yield from self._call(
             DeleteTopicsRequest(topics=[DeleteTopicState(name=name)], timeout_ms=TIMEOUT_MS)
         )

@@ -188,6 +188,14 @@ class Disk:
         disk._changed = {}
         return disk
 
+    def plant(self, name: str, inode: Inode | None) -> None:
+        """Let a file, or a directory (None), have been there all the time, under a durable name."""
+        parent = _parent(name)
+        if parent not in self.files:
+            self.plant(parent, None)
+        self._put(name, inode)
+        self._durable[name] = inode
+
     def durable(self, name: str) -> bytearray | None:
         """Return what of a file would survive whatever happens; None if not even its name would."""
         inode = self._durable.get(name)

@@ -4,7 +4,7 @@ A turn takes time; what happens meanwhile is handled together in the next. Deadl
 The clock's zero means nothing, so every life has another; the wall clock may jump between two lives, drift and step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from rafka.core.effects import Close, DiskEffect, Effect, Fill, Listen, Note, Pause, Reply, Resume, Send, Stop
@@ -143,6 +143,18 @@ class Life:
         self.storage.kill()
         for wire in list(self.network.wires.values()):
             wire.end("the broker is gone")
+
+    def resume(self, now: Now, port: int, events: Sequence[Event]) -> None:
+        """Be in the middle of a life instead of at its start: at this time, listening there, with these to be told."""
+        time_ns = self._host.time_ns
+        self._mono_at_0 = now.mono - time_ns
+        self._wall_at_start = now.wall
+        self.port = port
+        self._inbox += events
+
+    def perform(self, effect: Effect) -> None:
+        """Perform an effect that the machine has asked for before it came here."""
+        self._performers[type(effect)](effect)
 
     def stall(self, duration_ns: int) -> None:
         """Pause the process."""

@@ -21,6 +21,7 @@ from rafka.core.config.settings import Settings
 from rafka.core.effects import Effect, Fill
 from rafka.core.errors import RafkaError
 from rafka.core.events import Disconnected, Filled, Received
+from rafka.core.machine import Entropy
 from rafka.core.node.node import Identity, Node
 from rafka.core.recording.digest import digests, said
 from rafka.core.recording.format import (
@@ -114,13 +115,16 @@ def _opened(path: Path) -> Segment:
 
 
 class Recorded:
-    """Chance as it was drawn; `lent` to the machine for good, filled anew each turn. Another one may take over."""
+    """Chance as it was drawn: `draws` are those of one turn. successor: who takes over, once there is one."""
 
     def __init__(self) -> None:
         self.draws: deque[Draw] = deque()
+        self.successor: Entropy | None = None
 
     def below(self, bound: int) -> int:
         """Give what was drawn then."""
+        if self.successor is not None:
+            return self.successor.below(bound)
         drawn = self._next()
         if not isinstance(drawn, int) or drawn >= bound:
             raise Diverged(0, f"draws a number below {bound}, and {drawn!r} was drawn when it was recorded")
@@ -128,6 +132,8 @@ class Recorded:
 
     def bytes(self, count: int) -> bytes:
         """Give what was drawn then."""
+        if self.successor is not None:
+            return self.successor.bytes(count)
         drawn = self._next()
         if not isinstance(drawn, bytes) or len(drawn) != count:
             raise Diverged(0, f"draws {count} bytes, and {drawn!r} was drawn when it was recorded")
@@ -304,7 +310,7 @@ class Replay:
             )
 
 
-def broker_of(header: Header, chance: Recorded) -> Broker:
+def broker_of(header: Header, chance: Entropy) -> Broker:
     """Make the machine of a new life."""
     who = header.identity
     identity = Identity(

@@ -126,11 +126,9 @@ class Run:
         self.time_ms = profile.time_ms if time_ms is None else time_ms
         chance = self.chance = Chance(seed, "run")
         self.levels = levels_of(profile, chance.fork("levels"))
-        self.knobs = _scaled(knobs_of(profile, chance.fork("knobs")), clients)
+        self.knobs = self._fitted(_scaled(knobs_of(profile, chance.fork("knobs")), clients))
         boot = broker(self.knobs.settings(), self.knobs.beyond())
-        self.world = World(
-            seed, boot if wrap is None else wrap(boot), keep_trace=keep_trace, levels=self.levels, only=only
-        )
+        self.world = self._built(boot if wrap is None else wrap(boot), keep_trace=keep_trace, only=only)
         self.ledger = Ledger(
             self.world.disk,
             self.world.damaged,
@@ -144,6 +142,12 @@ class Run:
         self.scene.on_moment = self.nemesis.moment
         self._makers: dict[str, Callable[[], Talker]] = {}
         self._phase = "boot"
+
+    def _fitted(self, knobs: Knobs) -> Knobs:
+        return knobs
+
+    def _built(self, boot: Boot, *, keep_trace: bool, only: Iterable[str] | None) -> World:
+        return World(self.seed, boot, keep_trace=keep_trace, levels=self.levels, only=only)
 
     def outcome(self) -> Outcome:
         """Go through the phases."""
@@ -265,7 +269,7 @@ class Run:
             for number in range(knobs.members):
                 maker(
                     f"member-{group}-{number}",
-                    lambda own, c, group=group: Member(own, f"g{group}", scene, c).script(),  # type: ignore[misc]
+                    lambda own, c, group=group: Member(own, f"g{scene.prefix}{group}", scene, c).script(),  # type: ignore[misc]
                     group_timeout_ms,
                 )
         if knobs.has_admin:

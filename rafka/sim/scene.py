@@ -40,6 +40,8 @@ class Scene:
     knobs: Knobs
     chance: Chance
     records_history: bool = False
+    prefix: str = ""
+    """What the names of topics and groups have in them, so that they are nobody else's."""
     topics: dict[str, Topic] = attrs.field(factory=dict)
     is_over: bool = False
     history: list[dict[str, Any]] = attrs.field(factory=list)

@@ -36,6 +36,9 @@ class Stuck(Exception):
 class World:
     """Everything there is. `life` is the broker's process, None while it is down."""
 
+    wall_offset_ms = 0
+    """By how much the broker's wall clock is ahead of the simulator's usual one."""
+
     def __init__(
         self,
         seed: int,
@@ -157,7 +160,8 @@ class World:
         self.lives += 1
         self.trace.note(self.time_ns, STARTED, self.lives)
         struck = {k: source.strikes() if source is not None else 0.0 for k, source in self._clocks.items()}
-        offset_ms = int((struck["offset"] - 0.5) * 2 * DAY_MS) if struck["offset"] else 0
+        offset_ms = self.wall_offset_ms
+        offset_ms += int((struck["offset"] - 0.5) * 2 * DAY_MS) if struck["offset"] else 0
         rate = 1.0 + 2 * DRIFT * (struck["drift"] - 0.5) if struck["drift"] else 1.0
         chance = self._chance.fork(f"life {self.lives}")
         self.life = Life(self._boot, self, chance, wall_offset_ms=offset_ms, wall_rate=rate)

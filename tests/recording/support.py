@@ -33,6 +33,7 @@ def record(directory, seed=1, *, profile="calm", time_ms=1500, segment_bytes=0, 
             str(directory), bytes_max, ABOUT, Settings.from_pairs(pairs), IDENTITY, entropy, notes.append
         )
         recorder.__class__ = Recorded
+        recorder._files.bytes_max = bytes_max
         if segment_bytes:
             recorder._span = recorder._try_at = recorder._files.segment_bytes = segment_bytes
         recorders.append(recorder)
