@@ -237,7 +237,7 @@ class NaiveClient:
             self.dial(None)
 
 
-def believed(seed, *kinds, time_ms=3000, syncs=True):
+def believed(seed, *kinds, time_ms=2000, syncs=True):
     """Let a naive store live with some kinds of faults; give what it came to doubt, and what struck."""
     belief = Belief()
     holder = []
