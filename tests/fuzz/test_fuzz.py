@@ -9,6 +9,7 @@ import pytest
 from fuzz import batches, frames
 from fuzz.memory import bounded
 from rafka.core.effects import Close
+from rafka.net.kafka.session import Protocol
 
 ROOT = Path(__file__).parents[2]
 FRAMES, BATCHES = 500, 4000
@@ -36,7 +37,7 @@ def test_a_decoder_that_lets_anything_else_out_is_found(monkeypatch) -> None:
     def naive(version, body):
         return frames.APIS[0].request(acks=body[2000])
 
-    monkeypatch.setitem(frames.PROTOCOL.decoders, 0, naive)
+    monkeypatch.setattr(frames, "PROTOCOL", Protocol(frames.SERVED, {0: naive}))
     with pytest.raises(IndexError):
         for seed in range(FRAMES):
             frames.attack(seed)

@@ -139,5 +139,5 @@ class History(RuleBasedStateMachine):
         self.crash(seed=3)
 
 
-History.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+History.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
 TestHistory = History.TestCase
