@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from rafka.sim.many import Verdict
     from rafka.sim.profile import Profile
     from rafka.sim.run import Outcome
+    from rafka.sim.shrink import Case
 
 VIOLATED = 1
 COMMANDS: dict[str, str] = {}
 """Subcommands that live elsewhere."""
-FAILURES = "sim-failures"
 JOURNAL = ".rafka-sim"
 BAR = 30
 
@@ -63,7 +63,11 @@ class Seeds(click.ParamType[range]):
 @click.option("--nodes", type=click.IntRange(1, 1), default=1, show_default=True, help="Brokers.")
 @click.option("--only", type=click.Path(), help="With --seed: a file of the only faults that may strike.")
 @click.option("--history", "history_file", type=click.Path(), help="With --seed: write what clients saw.")
-@click.option("--out", default=FAILURES, show_default=True, help="Where failures are written to.")
+@click.option("--out", default=".", show_default=True, help="With --seed: where a failure's folder is made.")
+@click.option(
+    "--shrink/--no-shrink", default=True, help="With --seed: look for fewer faults that still fail."
+)
+@click.option("--curve", is_flag=True, help="With --seed: see from which moment on it was bound to fail.")
 @click.option("--fresh", is_flag=True, help="With --seeds: do not go on where an interrupted run was.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -80,6 +84,8 @@ def sim(  # noqa: PLR0913 – one parameter for each option
     only: str | None,
     history_file: str | None,
     out: str,
+    shrink: bool,
+    curve: bool,
     fresh: bool,
     as_json: bool,
 ) -> None:
@@ -97,7 +103,12 @@ def sim(  # noqa: PLR0913 – one parameter for each option
     found = _profile(profile)
     options = _options(profile, time_ms, clients)
     if seed is not None:
-        ctx.exit(_one(seed, found, time_ms, clients, only, history_file, out, options, as_json=as_json))
+        outcome, case = _one(seed, found, time_ms, clients, only, history_file, as_json=as_json)
+        if case is not None:
+            from rafka.cli.failing import leave
+
+            leave(case, outcome, out, shrinks=shrink, draws_curve=curve, quiet=as_json)
+        ctx.exit(0 if outcome.is_ok else VIOLATED)
     assert seeds is not None
     ctx.exit(_many(seeds, jobs, profile, time_ms, clients, options, fresh=fresh, as_json=as_json))
 
@@ -121,65 +132,40 @@ def _options(profile: str, time_ms: int | None, clients: int | None) -> str:
     return " ".join(["", *parts])
 
 
-def keys_in(path: str) -> list[str]:
-    """Read the keys of faults: a JSON list, or an object whose `only` is one. Raises: click.UsageError."""
-    try:
-        found = json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise click.UsageError(f"{path}: {error}") from error
-    keys = found.get("only") if isinstance(found, dict) else found
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise click.UsageError(f"{path} holds no list of faults")
-    return keys
-
-
 # ---- one -------------------------------------------------------------------------------------------------
 
 
-def _one(  # noqa: PLR0913 – the options of one run
+def _one(
     seed: int,
     profile: "Profile",
     time_ms: int | None,
     clients: int | None,
     only: str | None,
     history_file: str | None,
-    out: str,
-    options: str,
     *,
     as_json: bool,
-) -> int:
-    from rafka.sim.judging import judged
+) -> tuple["Outcome", "Case | None"]:
+    """Run one seed, and say what came of it; return the case too if it failed and was not found out before."""
+    from rafka.cli.failing import case_in
     from rafka.sim.run import run
+    from rafka.sim.shrink import Case, case_of
 
-    keys = None if only is None else keys_in(only)
-    outcome = judged(run(seed, profile, only=keys, time_ms=time_ms, clients=clients, history=True))
+    known = None if only is None else case_in(only, seed)
+    if isinstance(known, Case):
+        outcome = known.run(history=history_file is not None)
+    else:
+        outcome = run(
+            seed, profile, only=known, time_ms=time_ms, clients=clients, history=history_file is not None
+        )
     if history_file is not None:
         _write_history(Path(history_file), outcome)
     if as_json:
         click.echo(json.dumps(_as_json(outcome)))
     else:
         _show(outcome)
-    if outcome.is_ok:
-        return 0
-    again = judged(run(seed, profile, only=keys, time_ms=time_ms, clients=clients, history=True))
-    folder = Path(out) / f"seed-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "faults.json").write_text(
-        json.dumps(
-            {"seed": seed, "violation": outcome.violation, "only": [s.key for s in outcome.decisions]},
-            indent=1,
-        )
-        + "\n",
-        "utf-8",
-    )
-    _write_history(folder / "history.jsonl", again)
-    confirmed = again.trace_hash == outcome.trace_hash and again.violation == outcome.violation
-    only_text = "" if only is None else f" --only {shlex.quote(only)}"
-    if not as_json:
-        click.echo(f"\n{'the second run was the same' if confirmed else 'THE SECOND RUN WAS ANOTHER ONE'}")
-        click.echo(f"faults and history: {folder}")
-        click.echo(f"replay: rafka sim --seed {seed}{options}{only_text}")
-    return VIOLATED
+    if outcome.is_ok or isinstance(known, Case):
+        return outcome, None
+    return outcome, case_of(outcome, profile.time_ms if time_ms is None else time_ms)
 
 
 def _write_history(path: Path, outcome: "Outcome") -> None:

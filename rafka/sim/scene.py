@@ -61,6 +61,10 @@ class Scene:
         """Give a process of the history its number."""
         return self._processes.setdefault(name, len(self._processes))
 
+    def process_names(self) -> dict[int, str]:
+        """Return who every process of the history is."""
+        return {number: name for name, number in self._processes.items()}
+
     def value(self, producer: str) -> str:
         """Give a value that was never given before."""
         number = self._values[producer] = self._values.get(producer, -1) + 1

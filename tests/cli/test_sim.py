@@ -98,11 +98,16 @@ def test_a_broken_promise_is_exit_code_1_and_leaves_what_a_replay_needs(tmp_path
     result = typed("--seed", "3", "--time", "300")
     assert result.exit_code == 1
     assert "VIOLATION LO1: so it is" in result.output
-    assert "the second run was the same" in result.output
-    assert "replay: rafka sim --seed 3 --time 300" in result.output
-    folder = tmp_path / "sim-failures" / "seed-3"
-    assert "only" in json.loads((folder / "faults.json").read_text())
+    assert "run again: the same run, the same violation" in result.output
+    assert "to 0, all needed" in result.output
+    assert "replay:   rafka sim --seed 3 --only rafka-sim-3/faults.json" in result.output
+    folder = tmp_path / "rafka-sim-3"
+    assert json.loads((folder / "faults.json").read_text())["only"] == []
     assert (folder / "history.jsonl").read_text().startswith('{"history": 1')
+    replayed = typed("--seed", "3", "--only", "rafka-sim-3/faults.json")
+    assert replayed.exit_code == 1
+    assert "VIOLATION LO1: so it is" in replayed.output
+    assert typed("--seed", "4", "--only", "rafka-sim-3/faults.json").exit_code == 2
     many = typed("--seeds", "3..3", "--time", "300")
     assert many.exit_code == 1
     assert "replay: rafka sim --seed 3 --time 300" in many.output
