@@ -30,7 +30,6 @@ from rafka.core.errors import RafkaError
 from rafka.core.events import Disconnected, Event, Filled, Received
 from rafka.core.machine import Entropy, Machine
 from rafka.core.node.node import Identity
-from rafka.core.record.crc32c import crc32c
 from rafka.core.recording.digest import digests
 from rafka.core.recording.format import (
     BELOW,
@@ -48,6 +47,7 @@ from rafka.core.recording.format import (
     TURN,
     TURN_HEAD,
     Header,
+    block_head,
     event_bytes,
     file_name,
     header_bytes,
@@ -152,7 +152,7 @@ class Files:
 
     def block(self, part: memoryview) -> None:
         """Append one block that holds these bytes."""
-        self._write([BLOCK.pack(len(part), crc32c(part)), part])
+        self._write([block_head(part), part])
 
     def _write(self, parts: list[Buffer]) -> None:
         wanted = sum(map(len, parts))

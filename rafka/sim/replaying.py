@@ -25,7 +25,6 @@ from rafka.core.machine import Entropy
 from rafka.core.node.node import Identity, Node
 from rafka.core.recording.digest import digests, said
 from rafka.core.recording.format import (
-    BLOCK,
     SUFFIX,
     Entries,
     Header,
@@ -218,13 +217,14 @@ class Replay:
             data = memoryview(segment.path.read_bytes())
         except OSError as error:
             raise RecordingError(f"{segment.path}: {error.strerror}") from error
-        stream, broken = stream_of(data, segment.start)
-        if broken is not None:
-            is_last = segment is self.chain.segments[-1]
-            end = broken + BLOCK.size
-            is_torn = end > len(data) or end + BLOCK.unpack_from(data, broken)[0] > len(data)
-            if not (is_last and is_torn):
-                raise RecordingError(f"{segment.path} is damaged at byte {broken}")
+        try:
+            stream, is_cut = stream_of(data, segment.start)
+        except RecordingError as error:
+            raise RecordingError(f"{segment.path} {error}") from error
+        if is_cut and segment is not self.chain.segments[-1]:
+            raise RecordingError(
+                f"{segment.path} is damaged: its end is missing, and other segments follow it"
+            )
         return Entries(stream, segment.header.turn)
 
     # ---- the machine -----------------------------------------------------------------------------

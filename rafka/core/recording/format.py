@@ -8,10 +8,11 @@ a file `LIFE-SEGMENT.flight`, both decimal and zero-padded so that names sort by
     u32 length, u32 crc  of the JSON object that follows: `Header`
     …                    the JSON object
     blocks until the end of the file, each:
-        u32 length, u32 crc32c of the bytes that follow, then a part of the stream of entries
+        u32 length, u32 crc32c of the bytes that follow, u32 crc32c of these eight, then a part of the stream of entries
 
-The process may be killed at any byte, so a torn block at the end of a life is its end and no damage; anywhere else it
-is. Entries go on from one block to the next. An entry is a byte that says what it is, and then:
+The process may be killed at any byte, so a life may end with a block that is cut short; that is its end, and no damage.
+Anything else that does not fit its sums is damage. Entries go on from one block to the next. An entry is a byte that
+says what it is, and then:
 
     TURN       i64 monotonic ns, i64 wall ms, u32 count, count × u32: the turn is over, this was its time, and these
                are the sums of its effects (digest.py). All events and draws before it belong to the turn.
@@ -67,7 +68,8 @@ TURN, RAISED, ENDED, FROZEN, BELOW, BYTES, RECEIVED, FILLED, LOADED, WRITTEN, SY
 
 START = Struct("<III")
 """version, length and crc of the header."""
-BLOCK = Struct("<II")
+BLOCK = Struct("<III")
+_BLOCK_SUMMED = Struct("<II")
 TURN_HEAD = Struct("<BqqI")
 NUMBER_DATA = Struct("<BQI")
 """kind, a connection, token or turn, length of the data that follows."""
@@ -305,19 +307,33 @@ class Entries:
         self._events.append(Loaded(file, Token(token), bytes(both[name_length:])))
 
 
-def stream_of(data: memoryview, at: int) -> tuple[memoryview, int | None]:
-    """Join the blocks of a segment from byte `at`; give the stream, and where it is broken, None: nowhere."""
+def block_head(part: memoryview) -> bytes:
+    """Write what precedes a part of the stream."""
+    summed = _BLOCK_SUMMED.pack(len(part), crc32c(part))
+    return summed + _U32.pack(crc32c(summed))
+
+
+def stream_of(data: memoryview, at: int) -> tuple[memoryview, bool]:
+    """Join the blocks of a segment from byte `at`; give the stream, and whether its last block is cut short.
+
+    Raises: RecordingError for damage.
+    """
     parts: list[memoryview] = []
     while at < len(data):
         end = at + BLOCK.size
         if end > len(data):
-            return _joined(parts), at
-        length, crc = BLOCK.unpack_from(data, at)
-        if end + length > len(data) or crc32c(data[end : end + length]) != crc:
-            return _joined(parts), at
-        parts.append(data[end : end + length])
+            return _joined(parts), True
+        length, crc, head_crc = BLOCK.unpack_from(data, at)
+        if crc32c(data[at : at + _BLOCK_SUMMED.size]) != head_crc:
+            raise RecordingError(f"is damaged at byte {at}")
+        if end + length > len(data):
+            return _joined(parts), True
+        part = data[end : end + length]
+        if crc32c(part) != crc:
+            raise RecordingError(f"is damaged at byte {at}")
+        parts.append(part)
         at = end + length
-    return _joined(parts), None
+    return _joined(parts), False
 
 
 def _joined(parts: list[memoryview]) -> memoryview:
