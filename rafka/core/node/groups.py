@@ -2,7 +2,8 @@
 
 What a shard decides is appended to its partition in one batch. Once that is committed the records are applied, in
 the order of the log, and the replies leave; so whatever a shard answers from is committed, and a batch that the
-disk does not take needs no undoing. A decision without records is answered at once.
+disk does not take needs no undoing. A decision without records is answered at once, unless it tells of a generation
+while records are under way: they may be that generation's, and a crash could give its number to another.
 
 A request that names groups of several shards is cut into parts, each with a correlation of its own below zero;
 the answers to the parts are gathered. Sources: Kafka's `GroupCoordinatorService` and `CoordinatorRuntime`.
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 
 import attrs
 
+from rafka.core.api.join_group_response import JoinGroupResponse
+from rafka.core.api.sync_group_response import SyncGroupResponse
 from rafka.core.coordinator.group.records import Row
 from rafka.core.coordinator.group.routing import OFFSETS_TOPIC, partition_for
 from rafka.core.coordinator.group.settings import GroupSettings, Topics
@@ -164,10 +167,14 @@ class Groups:
         self._decide(index, shard, shard.handle(event, now, client_host), now)
 
     def _decide(self, index: int, shard: GroupShard, decision: Decision[Row], now: Now) -> None:
+        partition = self.partitions.find(OFFSETS_TOPIC, index)
         if not decision.records:
-            self._reply(decision.replies)
+            if partition is not None and _tells_generation(partition, decision):
+                waiter = Decided(index, shard, decision, partition.log.log_end_offset)
+                partition.acks.wait(partition.log.log_end_offset, waiter)
+            else:
+                self._reply(decision.replies)
         else:
-            partition = self.partitions.find(OFFSETS_TOPIC, index)
             refusal = ErrorCode.NOT_COORDINATOR
             if partition is not None:
                 refusal = partition.append_refusal(acks=-1, now=now) or ErrorCode.NONE
@@ -230,6 +237,13 @@ class Groups:
                 event = gathering.event
                 body = merged(event.body, gathering.answers)
                 self.out.effects.append(Reply(event.conn, event.correlation, body))
+
+
+def _tells_generation(partition: Partition, decision: Decision[Row]) -> bool:
+    """Say whether a decision without records tells of what is not committed yet. Source: Kafka's CoordinatorRuntime."""
+    if not len(partition.acks):
+        return False
+    return any(isinstance(reply.body, JoinGroupResponse | SyncGroupResponse) for reply in decision.replies)
 
 
 def _part(event: Requested, correlation: int, body: object) -> Requested:

@@ -31,6 +31,7 @@ from rafka.core.api.offset_fetch_request import (
 )
 from rafka.core.api.sync_group_request import SyncGroupRequest, SyncGroupRequestAssignment
 from rafka.core.coordinator.group.routing import partition_for
+from rafka.core.effects import Send
 from rafka.core.errors import ErrorCode
 from tests.core.node.world import World
 
@@ -409,3 +410,33 @@ def test_groups_end_with_the_topic_that_keeps_them_and_begin_anew():
     assert Member(world).alone().beat() == 0
     world.restart()
     assert world.listed() == [("g", "Stable")]
+
+
+def test_nobody_is_told_an_assignment_that_a_crash_could_take_back():
+    world = Groups()
+    leader = Member(world).alone()
+    follower = Member(world)
+    follower.join()
+    leader.join()
+    follower.joined(follower.heard())
+    assert follower.generation == leader.generation == 2
+
+    def ask(member, **assignments):
+        given = [SyncGroupRequestAssignment(member_id=m, assignment=a) for m, a in assignments.items()]
+        request = SyncGroupRequest(
+            group_id="g", generation_id=2, member_id=member.id, protocol_type="consumer", assignments=given
+        )
+        return member.client.send(request)
+
+    ask(leader, **{leader.id: b"one", follower.id: b"two"})
+    world.server.tick(world.now)
+    written = world.server.drain()  # the leader's assignment is on its way to the disk, and the group stable
+    ask(follower)
+    world.server.tick(world.now)
+    written += world.server.drain()
+    assert not any(isinstance(effect, Send) for effect in written)
+    for effect in written:
+        world.perform(effect)
+    world.run()
+    assert leader.heard().assignment == b"one"
+    assert follower.heard().assignment == b"two"
