@@ -79,7 +79,7 @@ class PortableDriver:
                     self._end()
                 if threading.current_thread() is threading.main_thread():
                     await self._nursery.start(self._signals)
-                while (code := engine.turn()) is None:
+                while (code := engine.turns()) is None:
                     await self._pause(engine.wait_ns(time.monotonic_ns()))
                     self._readiness.collect()
                 self._nursery.cancel_scope.cancel()

@@ -81,7 +81,7 @@ class UringDriver:
 
     def _loop(self) -> int:
         engine, ring = self._engine, self._ring
-        while (code := engine.turn()) is None:
+        while (code := engine.turns()) is None:
             wait_ns = 0 if engine.is_busy else engine.wait_ns(time.monotonic_ns())
             ring.enter(wait_ns)
             found = ring.completions()
