@@ -266,7 +266,9 @@ class Keeper:
         first, last = (saved.index_entries if saved else 0), mark.index_entries
         part = slice(first - segment.first_entry, last - segment.first_entry)
         entries = offset_entries(segment.offsets[part], segment.positions[part])
-        if entries or (first == 0 and mark.time_entries):  # Kafka's tools want one beside a time index, if empty
+        if entries or (
+            first == 0 and mark.time_entries
+        ):  # Kafka's tools want one beside a time index, if empty
             ensure((yield Write(self._beside(segment, INDEX), first * OFFSET_ENTRY_BYTES, [entries])))
         first, last = (saved.time_entries if saved else 0), mark.time_entries
         part = slice(first - segment.first_time, last - segment.first_time)
