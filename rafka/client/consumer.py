@@ -434,6 +434,7 @@ class Consumer(ClientMachine):
             versions = {reading.place: reading.version for reading in lost}
             pending = self.run(self._look_up(lost), now, "looking up where to begin")
             self._locating = pending, versions
+            self._must_work = pending.is_done  # nothing else would come that makes us look
 
     def _look_up(self, lost: list[Reading]) -> Steps[dict[TopicPartition, int]]:
         policy = RESETS[self.consuming.auto_offset_reset]
@@ -539,7 +540,10 @@ class Consumer(ClientMachine):
         fetched, asked = self._fetches.pop(call.node)
         assert fetched is call
         answer = call.answer
-        if not isinstance(answer, FetchResponse) or answer.error_code:
+        code = known(answer.error_code) if isinstance(answer, FetchResponse) else ErrorCode.NONE
+        if code and code not in RETRIABLE:
+            self._error = BrokerError(code, f"a fetch from node {call.node}")
+        if not isinstance(answer, FetchResponse) or code:
             self.cluster.refresh()
             for reading, _, _ in asked.values():
                 self._fail(reading, now)

@@ -108,7 +108,7 @@ class SelectingDriver(Driving):
         for number, host, port in dials:
             self._begin(number, host, port)
         with self.lock:
-            due = self._armed
+            due = MonoNs(0) if self._is_stopping else self._armed
         timeout_s = None if due == NEVER else max(due - now().mono, 0) / 1e9
         for key, mask in self._selector.select(timeout_s):
             if key.data is None:
