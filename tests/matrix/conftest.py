@@ -38,6 +38,10 @@ class Broker:
         self.lives.stop()
         self.start()
 
+    def kill(self) -> None:
+        self.lives.kill()
+        self.start()
+
     def codec(self, topic: str) -> str:
         """The codec of the first batch of a topic's partition 0, as it is on the disk."""
         segment = self.lives.directory / "data" / f"{topic}-0" / f"{0:020}.log"

@@ -30,6 +30,7 @@ CONTENT: list[Any] = [
     [2, "", "", []],
     [3, None, "no key", []],
 ]
+PAUSES = {"restart": Broker.restart, "kill": Broker.kill}  # what a program waits for
 UNKNOWN_TOPIC_OR_PARTITION = 3
 MESSAGE_TOO_LARGE = 10
 TOPIC_ALREADY_EXISTS = 36
@@ -94,8 +95,11 @@ def play(broker: Broker, command: list[str], name: str, codecs: list[str]) -> di
     return facts
 
 
-def judge(facts: dict[str, Any], content: list[Any] = CONTENT) -> None:
+def judge(facts: dict[str, Any], content: list[Any] = CONTENT, *, idempotent: bool = True) -> None:
     """What every client must have seen; `content` is what this one can tell of keys, values and headers."""
+    through = facts.pop("through")
+    assert through["lost"] == 0
+    assert not idempotent or through == {"lost": 0, "twice": 0, "ordered": True}
     assert facts.pop("created") == {"partitions": 3, "again": TOPIC_ALREADY_EXISTS}
     assert facts.pop("content") == content
     assert facts.pop("times") == [0, 5, 9]
@@ -141,15 +145,15 @@ def run(broker: Broker, command: list[str]) -> dict[str, Any]:
             for line in process.stdout:
                 told = json.loads(line)
                 facts[told["fact"]] = told["seen"]
-                if told["fact"] == "restart":
-                    broker.restart()
+                if told["fact"] in PAUSES:
+                    PAUSES[told["fact"]](broker)
                     process.stdin.write("\n")
                     process.stdin.flush()
             code = process.wait(20)
         finally:
             process.kill()
     assert code == 0, f"{facts}\n{trouble.read_text()}"
-    assert facts.pop("restart"), "it came to its end"
+    assert [facts.pop(fact) for fact in PAUSES] == [True, True]
     return facts
 
 

@@ -3,7 +3,7 @@
 //	matrix CLIENT BOOTSTRAP NAME
 //
 // NAME is the topic and the group, and the beginning of the names of more topics; NAME-python-CODEC are there
-// already. After the fact "restart" the program waits for a line on its input: the broker may go away meanwhile.
+// already. After the facts "restart" and "kill" the program waits for a line on its input: the broker goes away meanwhile.
 package main
 
 import (
@@ -71,12 +71,18 @@ func main() {
 	times(c, name)
 	refusals(c, name)
 	group(c, name)
-	tell("restart", true)
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
-		check(err)
-	}
+	pause("restart")
 	resume(c, name)
+	through(c, name)
 	removal(c, name)
+}
+
+var input = bufio.NewReader(os.Stdin)
+
+// pause asks for something to be done to the broker, and waits until it is.
+func pause(what string) {
+	tell(what, true)
+	must(input.ReadString('\n'))
 }
 
 func tell(fact string, seen any) {
@@ -304,6 +310,68 @@ func resume(c client, name string) {
 		"before": before, "produced": byPartition(places), "read": byPartition(records),
 		"committed": must(c.committed(name, name)),
 	})
+}
+
+// through sends all the time while the broker is killed: what of it is lost, and what is there twice.
+func through(c client, name string) {
+	topic, sent, stop := name+"-through", make(chan int), make(chan bool)
+	check(c.create(topic, 1, nil))
+	batch := func(from int) []record {
+		var records []record
+		for number := from; number < from+10; number++ {
+			records = append(records, record{Value: []byte(fmt.Sprint(number))})
+		}
+		return must(c.produce("none", topic, records))
+	}
+	go func() {
+		defer close(sent)
+		for number := 0; ; number += 10 {
+			batch(number)
+			select {
+			case sent <- number + 10:
+			case <-stop:
+				return
+			}
+		}
+	}()
+	for range 10 {
+		<-sent
+	}
+	killed := make(chan bool)
+	go func() {
+		pause("kill")
+		close(killed)
+	}()
+	before, last := 0, 0
+	for waiting := true; waiting; {
+		select {
+		case last = <-sent:
+		case <-killed:
+			before, waiting = last, false
+		}
+	}
+	for last < before+100 {
+		last = <-sent
+	}
+	close(stop)
+	for range sent { // it may have sent one more batch, which is not counted but judged
+	}
+	end := batch(1_000_000)[0].Offset
+	seen, ordered := map[string]int{}, true
+	for _, one := range must(c.read(topic, 0, int(end)))[:end] { // a read may give what comes after
+		seen[string(one.Value)]++
+		ordered = ordered && string(one.Value) == fmt.Sprint(one.Offset)
+	}
+	lost, twice := 0, 0
+	for number := range last {
+		switch times := seen[fmt.Sprint(number)]; {
+		case times == 0:
+			lost++
+		case times > 1:
+			twice++
+		}
+	}
+	tell("through", map[string]any{"lost": lost, "twice": twice, "ordered": ordered})
 }
 
 func removal(c client, name string) {

@@ -33,7 +33,7 @@ func settings() *sarama.Config {
 	config.Producer.Return.Successes = true
 	config.Producer.Partitioner = sarama.NewManualPartitioner
 	config.Producer.Flush.Frequency = 20 * time.Millisecond
-	config.Producer.Retry.Max = 50 // a hundred milliseconds apart: the broker is gone for a second or two
+	config.Producer.Retry.Max = 200 // a hundred milliseconds apart: the broker is gone for a second or two
 	config.Consumer.Return.Errors = true
 	config.Consumer.MaxWaitTime = 200 * time.Millisecond
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -29,6 +30,17 @@ func newSegmentio(bootstrap string) client {
 	}
 }
 
+// again asks anew where the connection was closed: only so does this client learn that a broker has gone and come back,
+// and it may keep several connections.
+func again[T any](ask func() (T, error)) (answer T, err error) {
+	for range 5 {
+		if answer, err = ask(); !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, syscall.ECONNRESET) {
+			break
+		}
+	}
+	return
+}
+
 func (s *segmentio) create(topic string, partitions int, config map[string]string) error {
 	wanted := kafka.TopicConfig{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1}
 	for key, value := range config {
@@ -42,7 +54,9 @@ func (s *segmentio) create(topic string, partitions int, config map[string]strin
 }
 
 func (s *segmentio) topics() (map[string]int, error) {
-	found, err := s.client.Metadata(context.Background(), &kafka.MetadataRequest{})
+	found, err := again(func() (*kafka.MetadataResponse, error) {
+		return s.client.Metadata(context.Background(), &kafka.MetadataRequest{})
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +84,7 @@ func (s *segmentio) produce(codec, topic string, records []record) ([]record, er
 		s.writers[codec] = &kafka.Writer{
 			Addr: kafka.TCP(s.bootstrap), Transport: s.transport, Balancer: kafka.BalancerFunc(byHand),
 			RequiredAcks: kafka.RequireAll, Compression: kinds[codec], BatchTimeout: 20 * time.Millisecond,
-			BatchSize: 1000, MaxAttempts: 4,
+			BatchSize: 1000, MaxAttempts: 100, WriteBackoffMax: 300 * time.Millisecond,
 		}
 	}
 	writer, seen := s.writers[codec], &places{}
@@ -189,12 +203,11 @@ func (s *segmentio) assigned(group, topic string) ([][]int, error) {
 }
 
 func (s *segmentio) committed(group, topic string) (map[int]int64, error) {
-	request := &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: {0, 1, 2}}}
-	found, err := s.client.OffsetFetch(context.Background(), request)
-	for tries := 0; tries < 3 && errors.Is(err, io.ErrUnexpectedEOF); tries++ {
-		// Only so does this client learn that a broker has closed an idle connection; it may keep several.
-		found, err = s.client.OffsetFetch(context.Background(), request)
-	}
+	found, err := again(func() (*kafka.OffsetFetchResponse, error) {
+		return s.client.OffsetFetch(context.Background(), &kafka.OffsetFetchRequest{
+			GroupID: group, Topics: map[string][]int{topic: {0, 1, 2}},
+		})
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +232,9 @@ func (s *segmentio) at(topic string, partition int, when int64) (int64, error) {
 }
 
 func (s *segmentio) remove(topic string) error {
-	done, err := s.client.DeleteTopics(context.Background(), &kafka.DeleteTopicsRequest{Topics: []string{topic}})
+	done, err := again(func() (*kafka.DeleteTopicsResponse, error) {
+		return s.client.DeleteTopics(context.Background(), &kafka.DeleteTopicsRequest{Topics: []string{topic}})
+	})
 	if err != nil {
 		return err
 	}

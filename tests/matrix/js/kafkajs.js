@@ -11,10 +11,11 @@ export class Client {
   constructor(bootstrap) {
     this.kafka = new Kafka({ clientId: 'matrix', brokers: [bootstrap], logLevel: logLevel.ERROR, retry: RETRY })
     this.admin = this.kafka.admin()
-    this.producer = this.kafka.producer({
-      idempotent: true, maxInFlightRequests: 1, allowAutoTopicCreation: false, retry: RETRY
-    })
-    this.ready = Promise.all([this.admin.connect(), this.producer.connect()])
+    const [producer, patient] = [RETRY, { ...RETRY, retries: 100 }].map(retry => this.kafka.producer({
+      idempotent: true, maxInFlightRequests: 1, allowAutoTopicCreation: false, retry
+    }))
+    Object.assign(this, { producer, patient })
+    this.ready = Promise.all([this.admin, producer, patient].map(one => one.connect()))
   }
 
   async create(topic, partitions, config = {}) {
@@ -32,11 +33,11 @@ export class Client {
     return Object.fromEntries(topics.map(one => [one.name, one.partitions.length]))
   }
 
-  async produce(codec, topic, records) {
+  async produce(codec, topic, records, patient = false) {
     const messages = records.map(({ partition, time, key, value, headers = [] }) => ({
       partition, key, value, timestamp: time && String(time), headers: Object.fromEntries(headers)
     }))
-    const done = await this.producer.send({ topic, messages, acks: -1, compression: CODECS[codec] })
+    const done = await (patient ? this.patient : this.producer).send({ topic, messages, acks: -1, compression: CODECS[codec] })
     return Object.fromEntries(done.map(({ partition, baseOffset }) => {
       const count = records.filter(one => one.partition === partition).length
       return [partition, [Number(baseOffset), Number(baseOffset) + count - 1]]
@@ -110,7 +111,6 @@ export class Client {
   }
 
   async close() {
-    await this.producer.disconnect()
-    await this.admin.disconnect()
+    await Promise.all([this.admin, this.producer, this.patient].map(one => one.disconnect()))
   }
 }

@@ -3,7 +3,7 @@
 //   node matrix.js CLIENT CODECS BOOTSTRAP NAME
 //
 // NAME is the topic and the group, and the beginning of the names of more topics; NAME-python-CODEC are there
-// already. After the fact "restart" the program waits for a line on its input: the broker may go away meanwhile.
+// already. After the facts "restart" and "kill" it waits for a line on its input: the broker goes away and comes back.
 
 import { once } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -142,14 +142,52 @@ async function resume() {
   tell('resumed', { before, produced, read: byPartition(records), committed: await client.committed(name, name) })
 }
 
+// Asks for something to be done to the broker, and waits until it is.
+async function ask(what) {
+  tell(what, true)
+  await once(process.stdin, 'data')
+}
+
+// Sends all the time while the broker is killed: what of it is lost, and what is there twice.
+async function through() {
+  const topic = `${name}-through`
+  await client.create(topic, 1)
+  const batch = async from => {
+    const values = Array.from({ length: 10 }, (_, at) => Buffer.from(String(from + at)))
+    return client.produce('none', topic, values.map(value => ({ partition: 0, key: null, value })), true)
+  }
+  let sent = 0
+  let stop = false
+  const sending = (async () => {
+    for (; !stop; sent += 10) await batch(sent)
+  })()
+  const more = async (from, what) => Promise.race([sending, until(() => sent >= from + 100, what)])
+  await more(0, 'records before the broker is killed')
+  await ask('kill')
+  await more(sent, 'records after the broker was killed')
+  stop = true
+  await sending
+  const [end] = (await batch(1_000_000))[0]
+  const records = (await client.read(topic, end)).slice(0, end) // a read may give what comes after
+  const seen = new Map()
+  for (const one of records) seen.set(text(one.value), (seen.get(text(one.value)) ?? 0) + 1)
+  let lost = 0
+  let twice = 0
+  for (let number = 0; number < sent; number++) {
+    const times = seen.get(String(number)) ?? 0
+    lost += times === 0
+    twice += times > 1
+  }
+  tell('through', { lost, twice, ordered: records.every(one => text(one.value) === String(one.offset)) })
+}
+
 async function removal() {
   await client.remove(name)
   tell('removed', !(name in (await client.topics())))
 }
 
 for (const part of [topics, compression, content, times, refusals, group]) await part()
-tell('restart', true)
-await once(process.stdin, 'data')
-for (const part of [resume, removal]) await part()
+await ask('restart')
+for (const part of [resume, through, removal]) await part()
 await client.close()
 process.exit(0)

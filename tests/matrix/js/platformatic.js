@@ -6,7 +6,9 @@ export class Client {
   constructor(bootstrap) {
     this.common = { clientId: 'matrix', bootstrapBrokers: [bootstrap], retries: 6, retryDelay: 200, metadataMaxAge: 100 }
     this.admin = new Admin(this.common)
-    this.producer = new Producer({ ...this.common, idempotent: true, acks: -1, autocreateTopics: false })
+    const [producer, patient] = [this.common, { ...this.common, retries: 100 }].map(options =>
+      new Producer({ ...options, idempotent: true, acks: -1, autocreateTopics: false }))
+    Object.assign(this, { producer, patient })
   }
 
   async create(topic, partitions, config = {}) {
@@ -20,7 +22,7 @@ export class Client {
     return Object.fromEntries([...topics].map(([name, one]) => [name, one.partitionsCount]))
   }
 
-  async produce(compression, topic, records) {
+  async produce(compression, topic, records, patient = false) {
     const messages = records.map(({ partition, time, key, value, headers = [] }) => ({
       topic,
       partition,
@@ -29,7 +31,7 @@ export class Client {
       timestamp: time && BigInt(time),
       headers: new Map(headers.map(pair => pair.map(text => Buffer.from(text))))
     }))
-    const done = await this.producer.send({ messages, compression })
+    const done = await (patient ? this.patient : this.producer).send({ messages, compression })
     return Object.fromEntries(done.offsets.map(({ partition, offset }) => {
       const count = records.filter(one => one.partition === partition).length
       return [partition, [Number(offset), Number(offset) + count - 1]]
@@ -109,7 +111,6 @@ export class Client {
   }
 
   async close() {
-    await this.producer.close()
-    await this.admin.close()
+    await Promise.all([this.admin, this.producer, this.patient].map(one => one.close()))
   }
 }
