@@ -28,7 +28,7 @@ from rafka.core.log.errand import Errand
 from rafka.core.log.keeping import Keeper
 from rafka.core.log.restored import Restored
 from rafka.core.log.retention import must_roll
-from rafka.core.log.segment import Segment
+from rafka.core.log.segment import RELATIVE_OFFSET_MAX, Segment
 from rafka.core.log.tail import Tail
 from rafka.core.machine import Outbox
 from rafka.core.record.batch import Batch, Header, patch
@@ -37,8 +37,6 @@ from rafka.core.types import NO_ANSWER, Buffer, File, MonoNs, Now, Token, Uuid
 
 RETRY_NS = 1_000_000_000
 """How long appends are refused after the disk was full."""
-RELATIVE_OFFSET_MAX = (1 << 31) - 1
-"""Kafka's indexes hold offsets relative to their segment in 32 bits."""
 
 
 class _Chunk:

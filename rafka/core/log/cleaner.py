@@ -28,13 +28,12 @@ import attrs
 from rafka.core.effects import Read, Unlink, Write
 from rafka.core.errors import CorruptRecord, RafkaError, StorageError
 from rafka.core.events import Loaded
-from rafka.core.log.append import RELATIVE_OFFSET_MAX
 from rafka.core.log.chain import REWRITTEN, chained
 from rafka.core.log.checkpoint import CLEANED_UP_TO, log_start_text, replace
 from rafka.core.log.compaction import OffsetMap, compact
 from rafka.core.log.directory import ensure
 from rafka.core.log.log import Log
-from rafka.core.log.segment import Segment
+from rafka.core.log.segment import RELATIVE_OFFSET_MAX, Segment
 from rafka.core.log.swap import CLEANED, Gone, swap
 from rafka.core.record.batch import HEADER_BYTES, Batch, Header, check, size_at
 from rafka.core.record.compression import Codecs

@@ -15,7 +15,7 @@ from rafka.core.effects import Read, Sync, SyncDir, Truncate, Write
 from rafka.core.errors import CorruptRecord
 from rafka.core.events import Loaded
 from rafka.core.log.directory import ROOT, ensure
-from rafka.core.log.segment import Segment
+from rafka.core.log.segment import RELATIVE_OFFSET_MAX, Segment
 from rafka.core.record.batch import HEADER_BYTES, Header, check, size_at
 from rafka.core.script import Script
 from rafka.core.types import NO_ANSWER, File
@@ -46,7 +46,7 @@ def scan(
             while (size := _size_within(view, used)) is not None:
                 batch = view[used : used + size]
                 header = check(batch)
-                _in_order(header, next_offset)
+                _in_order(header, segment, next_offset)
                 next_offset = header.last_offset + 1
                 take(segment, header, batch)
                 used += size
@@ -75,9 +75,13 @@ def keep(segment: Segment, directory: File, *, cut: bool) -> Script[None]:
         ensure((yield SyncDir(ROOT)))
 
 
-def _in_order(header: Header, next_offset: int) -> None:
-    """Raise CorruptRecord if a batch lies where a later one is due: a stale or misdirected write."""
-    if header.base_offset < next_offset:
+def _in_order(header: Header, segment: Segment, next_offset: int) -> None:
+    """Raise CorruptRecord if a batch lies where a later one is due: a stale or misdirected write.
+
+    No CRC covers the offset: damage may also have made it larger than a segment can hold.
+    """
+    far = header.last_offset - segment.base_offset > RELATIVE_OFFSET_MAX
+    if header.base_offset < next_offset or far:
         raise CorruptRecord(0, f"offset {header.base_offset} where {next_offset} is due")
 
 

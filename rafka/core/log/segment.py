@@ -17,6 +17,8 @@ from rafka.core.types import File
 
 SUFFIX = ".log"
 LINK_BYTES_APART = 1 << 20
+RELATIVE_OFFSET_MAX = (1 << 31) - 1
+"""Kafka's indexes hold offsets relative to their segment in 32 bits."""
 UNBOUNDED = 1 << 62
 
 
