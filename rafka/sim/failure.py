@@ -134,7 +134,8 @@ def _readme(
 ) -> str:
     case = shrunk.case
     knobs = ", ".join(f"{name} {knob}" for name, knob in case.knobs.items()) or "all at their defaults"
-    minimal = "none of them can be left out" if shrunk.is_minimal else "the search for fewer was cut short"
+    left, at_ms = len(case.only or ()), outcome.virtual_ns / MS
+    minimal = "None can be left out" if shrunk.is_minimal else "The search for fewer was cut short"
     lines = [
         f"# Seed {case.seed} of the profile {case.profile}: {outcome.violation}",
         "",
@@ -142,8 +143,8 @@ def _readme(
         "",
         f"    {replay_command(folder, case, command)}",
         "",
-        f"It was found with {shrunk.faults_before} faults; {len(case.only or ())} are left after {shrunk.runs} runs:",
-        f"{minimal}. Faults last {case.time_ms} ms; the promise was broken at {outcome.virtual_ns / MS:.3f} ms.",
+        f"Faults when it was found: {shrunk.faults_before}; after {shrunk.runs} runs of shrinking: {left}.",
+        f"{minimal}. Faults may strike for {case.time_ms} ms; the promise was broken at {at_ms:.3f} ms.",
         f"The trace hash is {outcome.trace_hash}.",
         "",
         "What strikes, in the order of time:",
@@ -157,7 +158,10 @@ def _readme(
         lines += [
             "If chance goes another way from a moment on, it fails in so many of the runs:",
             "",
-            *(f"    {at / 1e9:9.3f} s  {share:4.0%}  {'#' * round(20 * share)}" for at, share in curve),
+            *(
+                f"    {at / 1e9:9.3f} s  {share:4.0%}  {'#' * round(20 * share)}".rstrip()
+                for at, share in curve
+            ),
             "",
         ]
     lines += [
