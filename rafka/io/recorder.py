@@ -20,7 +20,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
-from struct import pack, pack_into
+from struct import Struct, pack
 
 import attrs
 
@@ -32,6 +32,7 @@ from rafka.core.machine import Entropy, Machine
 from rafka.core.node.node import Identity
 from rafka.core.recording.digest import digests
 from rafka.core.recording.format import (
+    ANSWERS,
     BELOW,
     BLOCK,
     BYTES,
@@ -61,6 +62,8 @@ BYTES_MIN = 1 << 20
 SHARE = 8
 SEGMENT_BYTES_MAX = 64 << 20
 OVERRUN = 2
+REST = 50
+"""After a machine was frozen it runs at least so many times as long as that took, if the segment has the room."""
 FROZEN_SHARE = 4
 """A segment takes at least this many times what its frozen machine takes."""
 TRIES = 16
@@ -68,6 +71,8 @@ TRIES = 16
 BUFFER_BYTES = 256 << 10
 BUFFERS = 8
 FLUSH_NS = 50_000_000
+TURNS = [Struct(f"<BqqI{count}I") for count in range(256)]
+"""A turn with so many effects, whole."""
 HAS_WRITEV = hasattr(os, "writev")
 Task = tuple[bytearray, int] | tuple[int, bytes, int]
 """A buffer and how much of it is a block; or a new segment, its start, and the room it needs."""
@@ -246,6 +251,7 @@ class Recorder:
         self._had_events = False
         self._span = files.segment_bytes
         self._try_at = self._span
+        self._rest_until = 0
         self._is_on = True
         self._is_paused = False
         files.begin(1, header_bytes(header), OVERRUN * files.segment_bytes)
@@ -254,6 +260,7 @@ class Recorder:
     def around(self, machine: Machine) -> Machine:
         """Return the machine that the driver is to run."""
         self._machine = machine
+        self._handle, self._tick, self._drain = machine.handle, machine.tick, machine.drain
         return self
 
     # ---- the machine ---------------------------------------------------------------------------------
@@ -261,26 +268,42 @@ class Recorder:
     def handle(self, event: Event, now: Now) -> None:
         """Write an event down, then let the machine take it (it may change the bytes that came)."""
         self._had_events = True
-        kind = type(event)
-        if kind is Received:
-            self._put_data(RECEIVED, event.conn, event.data)  # type: ignore[union-attr]  # kind says what it is
-        elif kind is Filled:
-            self._put_data(FILLED, event.conn, self._lent.pop(event.conn))  # type: ignore[union-attr]
+        if event.__class__ is Received:
+            data = event.data
+            start = self._at + NUMBER_DATA.size
+            end = start + len(data)
+            if end <= BUFFER_BYTES:
+                room = self._room
+                NUMBER_DATA.pack_into(room, self._at, RECEIVED, event.conn, len(data))
+                room[start:end] = data
+                self._at = end
+            else:
+                self._put_data(RECEIVED, event.conn, data)
         else:
-            if kind is Disconnected:
-                self._lent.pop(event.conn, None)  # type: ignore[union-attr]
-            self._put(event_bytes(event))
+            self._other(event)
         try:
-            self._machine.handle(event, now)
+            self._handle(event, now)
         except BaseException as error:
             self._raised(error, now)
             raise
+
+    def _other(self, event: Event) -> None:
+        code = ANSWERS.get(event.__class__)
+        if code is not None:
+            self._put_data(code, event.token, event.file.encode())  # type: ignore[union-attr]  # answers have both
+            return
+        if isinstance(event, Filled):
+            self._put_data(FILLED, event.conn, self._lent.pop(event.conn))
+            return
+        if isinstance(event, Disconnected):
+            self._lent.pop(event.conn, None)
+        self._put(event_bytes(event))
 
     def tick(self, now: Now) -> None:
         """Let the machine do what is due."""
         self._now = now
         try:
-            self._machine.tick(now)
+            self._tick(now)
         except BaseException as error:
             self._raised(error, now)
             raise
@@ -289,26 +312,28 @@ class Recorder:
         """End the turn: write down when it was, and the sums of what the machine asked for."""
         now = self._now
         try:
-            effects = self._machine.drain()
+            effects = self._drain()
         except BaseException as error:
             self._raised(error, now)
             raise
         self.turn_number += 1
         if not self._is_on:
             return effects
-        sums = digests(effects)
+        rare: list[Effect] = []
+        sums = digests(effects, rare)
         count = len(sums)
-        size = TURN_HEAD.size + 4 * count
         at = self._at
-        if at + size <= BUFFER_BYTES:
-            TURN_HEAD.pack_into(self._room, at, TURN, now.mono, now.wall, count)
-            pack_into(f"<{count}I", self._room, at + TURN_HEAD.size, *sums)
-            self._at = at + size
+        end = at + TURN_HEAD.size + 4 * count
+        if end <= BUFFER_BYTES and count < len(TURNS):
+            TURNS[count].pack_into(self._room, at, TURN, now.mono, now.wall, count, *sums)
+            self._at = end
         else:
             self._put(TURN_HEAD.pack(TURN, now.mono, now.wall, count) + pack(f"<{count}I", *sums))
+        if rare:
+            self._look_at(rare)
         if count or self._had_events:
             self._had_events = False
-            self._after(effects, now.mono)
+            self._after(now.mono)
         elif self._flush_at is not None and now.mono >= self._flush_at:
             self._flush()
         return effects
@@ -327,20 +352,23 @@ class Recorder:
 
     # ---- what is written -----------------------------------------------------------------------------
 
-    def _after(self, effects: list[Effect], mono: MonoNs) -> None:
-        """Look after lent buffers, the age of the buffer and the size of the segment."""
+    def _look_at(self, effects: list[Effect]) -> None:
+        """Take note of buffers that are lent, and of the end."""
         for effect in effects:
-            kind = type(effect)
-            if kind is Fill:
-                self._lent[effect.conn] = effect.buffer  # type: ignore[union-attr]  # kind says what it is
-            elif kind is Stop:
+            if isinstance(effect, Fill):
+                self._lent[effect.conn] = effect.buffer
+            elif isinstance(effect, Stop):
                 self._end()
-                return
+
+    def _after(self, mono: MonoNs) -> None:
+        """Look after the age of the buffer and the size of the segment."""
+        if not self._is_on:
+            return
         if self._flush_at is None:
             self._flush_at = MonoNs(mono + FLUSH_NS)
         elif mono >= self._flush_at:
             self._flush()
-        if self._size >= self._try_at:
+        if self._size >= self._try_at and (mono >= self._rest_until or self._size >= OVERRUN * self._span):
             self._roll()
 
     def _put(self, entry: Buffer) -> None:
@@ -409,6 +437,7 @@ class Recorder:
         if not self._is_on:
             return
         self._flush()
+        began = read_clock().mono
         try:
             frozen = freeze(self._machine, self.entropy)
         except Unfrozen:
@@ -420,6 +449,8 @@ class Recorder:
                 )
             return
         self._is_paused = False
+        ended = read_clock().mono
+        self._rest_until = ended + REST * (ended - began)
         header = self._header = attrs.evolve(  # type: ignore[misc]  # a value is an attrs class
             self._header,
             segment=self._header.segment + 1,
