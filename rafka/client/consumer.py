@@ -90,8 +90,8 @@ class Consumer(ClientMachine):
         self._is_processing = False
         """Whether the user has records that it may not have processed yet."""
         self._polled_at = MonoNs(0)
-        self._fetches: dict[int, tuple[Call, dict[TopicPartition, tuple[Reading, int, int]]]] = {}
-        """By node: the fetch under way, and each partition's version and offset when it was asked."""
+        self._fetches: dict[int, tuple[Call, dict[TopicPartition, tuple[Reading, int]]]] = {}
+        """By node: the fetch under way, and the offset that it asks for of each partition."""
         self._locating: tuple[Pending[dict[TopicPartition, int]], dict[TopicPartition, int]] | None = None
         """The look-up under way, and the versions of the partitions that it is for."""
         self._readers: list[Pending[None]] = []
@@ -508,7 +508,7 @@ class Consumer(ClientMachine):
     def _fetch_from(self, node: int, readings: list[Reading], now: Now) -> None:
         consuming = self.consuming
         topics: dict[str, FetchTopic] = {}
-        asked: dict[TopicPartition, tuple[Reading, int, int]] = {}
+        asked: dict[TopicPartition, tuple[Reading, int]] = {}
         for reading in readings:
             name, partition = reading.place
             assert reading.next_fetch is not None
@@ -523,7 +523,7 @@ class Consumer(ClientMachine):
                     partition_max_bytes=consuming.max_partition_fetch_bytes,
                 )
             )
-            asked[reading.place] = (reading, reading.version, reading.next_fetch)
+            asked[reading.place] = (reading, reading.next_fetch)
         request = FetchRequest(
             max_wait_ms=consuming.fetch_max_wait_ms,
             min_bytes=consuming.fetch_min_bytes,
@@ -545,7 +545,7 @@ class Consumer(ClientMachine):
             self._error = BrokerError(code, f"a fetch from node {call.node}")
         if not isinstance(answer, FetchResponse) or code:
             self.cluster.refresh()
-            for reading, _, _ in asked.values():
+            for reading, _ in asked.values():
                 self._fail(reading, now)
             return
         for topic in answer.responses:
@@ -555,12 +555,9 @@ class Consumer(ClientMachine):
                 if found is not None:
                     self._take(*found, data, now)
 
-    def _take(self, reading: Reading, version: int, offset: int, data: PartitionData, now: Now) -> None:
-        is_ours = self._readings.get(reading.place) is reading
-        if not is_ours or reading.version != version:
-            return
-        if reading.next_fetch != offset:
-            return  # another leader was faster
+    def _take(self, reading: Reading, offset: int, data: PartitionData, now: Now) -> None:
+        if self._readings.get(reading.place) is not reading or reading.next_fetch != offset:
+            return  # it was taken away, the user has gone elsewhere, or another leader was faster
         code = known(data.error_code)
         if code == ErrorCode.OFFSET_OUT_OF_RANGE:
             reading.lose_place(None, ignores_committed=True)

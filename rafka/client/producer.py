@@ -485,6 +485,7 @@ class Producer(ClientMachine):
             self._again(queue, batch, code.name, now)
             return
         queue.is_broken = self._must_renew = True
+        queue.failures = 0  # a new id is all that it takes
         for later in [batch, *queue.batches]:
             if later.sequence >= 0:
                 self._unnumber(later)

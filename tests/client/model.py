@@ -306,8 +306,8 @@ class Net:
     def now(self):
         return Now(MonoNs(self.time), WallMs(1_700_000_000_000 + self.time // MS))
 
-    def later(self, what, *args):
-        heappush(self._heap, (self.time + self.delay, next(self._order), what, args))
+    def later(self, what, *args, wait_ms=0):
+        heappush(self._heap, (self.time + self.delay + wait_ms * MS, next(self._order), what, args))
 
     def turn(self):
         self.machine.tick(self.now)
@@ -397,11 +397,19 @@ class Net:
                 ResponseHeader(correlation_id=header.correlation_id),
                 response_header_version(api.key, version),
             )
-            self.later(self._deliver, link, frame_of(head + encode(body, version)))
+            wait_ms = self.cluster.asked[-1][2].max_wait_ms if is_empty(body) else 0
+            self.later(self._deliver, link, frame_of(head + encode(body, version)), wait_ms=wait_ms)
 
     def _deliver(self, link, data):
         if link in self.links:
             self.machine.received(link, memoryview(data), self.now)
+
+
+def is_empty(body):
+    """Whether a broker would wait before it answers so."""
+    return isinstance(body, FetchResponse) and not any(
+        part.records or part.error_code for topic in body.responses for part in topic.partitions
+    )
 
 
 class Deaf:

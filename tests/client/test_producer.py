@@ -22,7 +22,7 @@ def produced(cluster, **options):
 
 def producer_on(cluster, luck, fate=lambda api: "ok", **options):
     general = {
-        name: options.pop(name) for name in ("request_timeout_ms", "connect_timeout_ms") if name in options
+        name: options.pop(name) for name in ("request_timeout_ms", "backoff_max_ms") if name in options
     }
     machine = Producer(
         ClientSettings("node1:9092", **general), ProducerSettings(**options), luck, Compression()
@@ -180,6 +180,85 @@ def test_after_a_refusal_nothing_is_sent_until_all_that_was_in_flight_has_come_b
     net.result(machine.flush())
     assert cluster.values("t", 0) == values
     assert len(requests(cluster)) == 10
+
+
+def test_a_refused_batch_waits_for_those_behind_it_before_it_is_sent_again():
+    cluster = Cluster({"t": 1})
+    machine, net = produced(cluster, linger_ms=0)
+    send(net, "t", b"zero")
+    net.run(50)
+    net.delay = 200_000_000
+    cluster.errors["Produce"] = [ErrorCode.NOT_ENOUGH_REPLICAS]
+    send(net, "t", b"one")
+    net.run(100)
+    send(net, "t", b"two")
+    net.run(
+        385
+    )  # the refusal is there since 85 ms, its pause is over, and the answer to the other is not there
+    assert len(machine._requests) == 1
+    net.result(machine.flush())
+    assert cluster.values("t", 0) == [b"zero", b"one", b"two"]
+
+
+def test_a_gap_found_when_later_batches_wait_or_are_lost_holds_none_of_them_up():
+    for fates in (["lost"], ["ok", "lost"]):
+        cluster = Cluster({"t": 1})
+        script = iter(fates)
+        is_on = []
+        machine, net = producer_on(
+            cluster,
+            Luck(),
+            lambda api, script=script, is_on=is_on: (
+                next(script, "ok") if is_on and api == "Produce" else "ok"
+            ),
+            batch_size=40,
+            max_in_flight=2,
+            delivery_timeout_ms=20_000,
+        )
+        send(net, "t", b"first" + b"." * 30)
+        net.result(machine.flush())
+        is_on.append(True)
+        cluster.logs["t", 0].producers.clear()
+        values = [b"%d" % n + b"." * 30 for n in range(2)]
+        sent = send(net, "t", *values)
+        if fates == ["lost"]:  # both come back, and only one may go again: the other waits with its numbers
+            net.run(
+                until=lambda queue=machine._queues["t", 0]: len(queue.batches) == 2 and queue.is_recovering
+            )
+            machine.producing.max_in_flight = 1
+        start = net.time
+        net.result(machine.flush())
+        assert [d.error for d in sent] == [None, None]
+        assert cluster.values("t", 0)[1:] == values
+        assert net.time - start < 2_000_000_000
+
+
+def test_no_new_numbers_are_given_while_an_old_one_is_in_doubt():
+    cluster = Cluster({"t": 1})
+    is_deaf = False
+    machine, net = producer_on(
+        cluster,
+        Luck(),
+        lambda api: "lost" if is_deaf and api == "Produce" else "ok",
+        delivery_timeout_ms=3_000,
+        linger_ms=0,
+        backoff_max_ms=100,
+    )
+    send(net, "t", b"zero")
+    net.result(machine.flush())
+    is_deaf = True
+    (expired,) = send(net, "t", b"one")
+    net.run(1_500)
+    (doubtful,) = send(net, "t", b"two")
+    net.run(until=lambda: expired.is_done)
+    net.run(200)
+    assert machine._identity[0] == 1000
+    assert not doubtful.is_done
+    is_deaf = False
+    cluster.errors["Produce"] = [ErrorCode.NOT_ENOUGH_REPLICAS]
+    send(net, "t", b"three")
+    net.result(machine.flush())
+    assert cluster.values("t", 0) == [b"zero", b"two", b"three"]
 
 
 def test_nothing_is_sent_to_a_new_leader_while_the_old_one_has_not_answered():
@@ -356,7 +435,7 @@ TROUBLE = [
 ]
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS, st.integers(0, 1 << 32), st.sampled_from([2_500, 120_000]), st.sampled_from([0.0, 0.1, 0.4]))
 def test_whatever_is_lost_each_record_is_written_once_and_in_order(steps, seed, delivery_timeout_ms, trouble):
     random = Random(seed)
