@@ -95,8 +95,9 @@ class Admin:
         if count > PARTITIONS_MAX:
             return
         topic = CreatePartitionsTopic(name=name, count=count, assignments=None)
-        yield from self._call(CreatePartitionsRequest(topics=[topic], timeout_ms=TIMEOUT_MS))
-        answer = None
+        granted = yield from self._call(CreatePartitionsRequest(topics=[topic], timeout_ms=TIMEOUT_MS))
+        if granted is not None and not granted.results[0].error_code:
+            self.scene.ledger.grown[name] = count
         try:
             (answer,) = yield ask_for([name])
         except Lost:

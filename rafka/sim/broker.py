@@ -4,17 +4,20 @@ from collections.abc import Mapping
 from copy import copy
 
 from rafka.core.config.settings import Settings
+from rafka.core.coordinator.group.routing import OFFSETS_TOPIC
 from rafka.core.effects import Effect, Write
 from rafka.core.events import Done, Event, Failed, Synced, Written
 from rafka.core.log.log import Log
 from rafka.core.machine import Entropy
 from rafka.core.node.node import Identity, Node
 from rafka.core.node.startup import Stage
+from rafka.core.replication.partition import Partition
 from rafka.core.types import Now, Uuid
 from rafka.net.compression import Compression
 from rafka.net.kafka import fetch, produce
 from rafka.net.kafka.session import Protocol
 from rafka.net.server import Limits, Server
+from rafka.sim.audit import check_groups, check_readers
 from rafka.sim.life import Boot
 
 PRODUCE = 0
@@ -58,16 +61,18 @@ class Broker(Server):
         if self.core.startup.stage in (Stage.OPENING, Stage.RECOVERING):
             return  # logs that are being opened are not yet what they say
         for directory in directories:
-            log = self._log_in(directory)
-            if log is not None:
-                self._check(log)
+            partition = self._partition_in(directory)
+            if partition is not None:
+                self._check(partition.log)
+                check_readers(self.core, partition)
+        if any(directory.startswith(OFFSETS_TOPIC) for directory in directories):
+            check_groups(self.core)
 
-    def _log_in(self, directory: str) -> Log | None:
+    def _partition_in(self, directory: str) -> Partition | None:
         if directory == METADATA:
-            return self.core.control.partition.log
+            return self.core.control.partition
         topic, _, index = directory.rpartition("-")
-        partition = self.core.partitions.find(topic, int(index)) if index.isdecimal() else None
-        return None if partition is None else partition.log
+        return self.core.partitions.find(topic, int(index)) if index.isdecimal() else None
 
     def _check(self, log: Log) -> None:
         if log.is_offline:
@@ -79,10 +84,13 @@ class Broker(Server):
         self._ends[log] = (log.log_start_offset, log.durable_offset)
 
 
-def broker(pairs: Mapping[str, str], beyond: Mapping[str, str] | None = None) -> Boot:
+def broker(
+    pairs: Mapping[str, str], beyond: Mapping[str, str] | None = None, requests_max: int = 128
+) -> Boot:
     """Return what a world boots: a broker with these settings, Kafka's names and their text.
 
-    beyond: settings outside the bounds that operators are held to, such as segments of a few batches.
+    beyond: settings outside the bounds that operators are held to, such as segments of a few batches;
+    requests_max: of one connection that wait for answers.
     """
     settings = copy(Settings.from_pairs(pairs))
     object.__setattr__(settings, "given", {**settings.given, **(beyond or {})})
@@ -97,6 +105,7 @@ def broker(pairs: Mapping[str, str], beyond: Mapping[str, str] | None = None) ->
         )
         limits = Limits(
             connections_max=settings.max_connections,
+            unanswered_max=requests_max,
             frame_bytes_max=settings.socket_request_max_bytes,
             idle_ms_max=settings.connections_max_idle_ms,
         )

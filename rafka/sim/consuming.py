@@ -8,7 +8,7 @@ from collections.abc import Generator
 from typing import Any
 
 from rafka.client.fetched import records_from
-from rafka.core.api.fetch_request import FetchPartition, FetchRequest, FetchTopic
+from rafka.core.api.fetch_request import FetchPartition, FetchRequest, FetchTopic, ForgottenTopic
 from rafka.core.api.fetch_response import FetchResponse, PartitionData
 from rafka.core.api.list_offsets_request import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
 from rafka.core.api.list_offsets_response import ListOffsetsResponse
@@ -19,6 +19,8 @@ from rafka.sim.scene import Scene
 from rafka.sim.talk import Lost, Script, Step, Wait
 
 EARLIEST, LATEST = -2, -1
+NO_SESSION = (0, 0)
+NO_EPOCH = -1
 POLLED = 3
 """Partitions in one fetch."""
 Place = tuple[str, int]
@@ -40,6 +42,10 @@ class Reader:
         self.read_back: dict[Place, dict[int, str]] | None = None
         """If not None, everything read."""
         self.starts: dict[Place, int] = {}
+        self._session = NO_SESSION
+        """The id and the next epoch of the fetch session; the epoch is -1 if there is to be none."""
+        self._told: dict[Place, int] = {}
+        """What the session was told to read next, of each partition."""
         self.stuck: dict[Place, int] = {}
         """Fetches in a row that failed, by partition."""
 
@@ -89,9 +95,18 @@ class Reader:
     def is_at_end(self) -> bool:
         """Say whether everything known to be committed was read, or cannot be had."""
         return all(
-            self.positions[place] >= self.ends.get(place, 1 << 62) or self._is_excused(place)
+            self.positions[place] >= max(self.ends.get(place, 1 << 62), self._known_end(place))
+            or self._is_excused(place)
             for place in self.positions
         )
+
+    def _known_end(self, place: Place) -> int:
+        """Return up to where there are records for certain: whoever is told of an earlier end is told too late."""
+        ledger = self.scene.ledger
+        key = f"{place[0]}-{place[1]}"
+        if ledger.lies or not ledger.fsync or ledger.is_damaged(key) or ledger.book(key).is_gone:
+            return 0
+        return ledger.book(key).acked_end
 
     def _is_excused(self, place: Place) -> bool:
         ledger = self.scene.ledger
@@ -106,7 +121,7 @@ class Reader:
         places = list(self.positions)
         if not places:
             return
-        if len(places) > POLLED:  # some, beginning somewhere
+        if len(places) > POLLED and not scene.knobs.has_sessions:  # some, beginning somewhere
             first = self.chance.below(len(places))
             places = (places + places)[first : first + POLLED]
         asked = dict(self.positions)
@@ -116,16 +131,25 @@ class Reader:
         except Lost:
             scene.ledger.count("connections lost")
             scene.note(self.process, "info", "poll")
+            self._session = NO_SESSION
             yield Wait(5 + self.chance.draw() * 20)
             return
         assert isinstance(answer, FetchResponse)
+        if answer.error_code:
+            scene.ledger.count(f"fetch refused: {ErrorCode(answer.error_code).name}")
+            scene.note(self.process, "info", "poll")
+            self._session = NO_SESSION
+            return
+        if scene.knobs.has_sessions:
+            self._session = (answer.session_id, self._session[1] + 1) if answer.session_id else NO_SESSION
+            self._told = asked
         polled: dict[str, list[list[Any]]] = {}
         out_of_range: list[Place] = []
         for topic in answer.responses:
             found = scene.named(topic.topic_id) if not topic.topic else scene.topics.get(topic.topic)
             for data in topic.partitions:
-                if found is not None:
-                    place = (found.name, data.partition_index)
+                place = ("" if found is None else found.name, data.partition_index)
+                if place in asked:
                     self._take(place, asked[place], data, polled, out_of_range)
         scene.note(self.process, "ok", "poll", [["poll", polled]])
         for place in out_of_range:
@@ -134,7 +158,10 @@ class Reader:
     def _request(self, places: list[Place]) -> FetchRequest:
         knobs = self.scene.knobs
         topics: dict[str, FetchTopic] = {}
+        is_incremental = knobs.has_sessions and self._session != NO_SESSION
         for name, index in places:
+            if is_incremental and self._told.get((name, index)) == self.positions[name, index]:
+                continue
             topic = topics.get(name)
             if topic is None:
                 topic = topics[name] = FetchTopic(topic=name, topic_id=self.scene.topics[name].topic_id)
@@ -149,8 +176,18 @@ class Reader:
             max_wait_ms=knobs.fetch_wait_ms,
             min_bytes=1,
             max_bytes=knobs.fetch_bytes,
+            session_id=self._session[0],
+            session_epoch=self._session[1] if knobs.has_sessions else NO_EPOCH,
             topics=list(topics.values()),
+            forgotten_topics_data=self._forgotten() if is_incremental else [],
         )
+
+    def _forgotten(self) -> list[ForgottenTopic]:
+        gone = [place for place in self._told if place not in self.positions]
+        return [
+            ForgottenTopic(topic=name, topic_id=self.scene.topics[name].topic_id, partitions=[index])
+            for name, index in gone
+        ]
 
     def _take(
         self,

@@ -39,7 +39,7 @@ from rafka.core.errors import ErrorCode
 from rafka.core.message import Message
 from rafka.sim.chance import Chance
 from rafka.sim.consuming import Place, Reader, Steps
-from rafka.sim.ledger import Commit
+from rafka.sim.ledger import Commit, Violation
 from rafka.sim.scene import Scene
 from rafka.sim.talk import Lost, Script, Step, Wait
 
@@ -58,6 +58,13 @@ class Member:
         self.reader = Reader(name, scene, chance)
         self.member_id = ""
         self.generation = -1
+        entity = name.rpartition(".")[0]
+        is_static = scene.chance.fork(f"static {entity}").happens(scene.knobs.static_share)
+        self.instance_id = entity if is_static else None
+        self.since = 0
+        """The instant from which on it has been a member without a break."""
+        self._doubts: list[str] = []
+        """Commits that have expired though it was a member, as far as it knows."""
         self._rounds_after = 0
         self._has_settled = False
         self._is_found = False
@@ -73,6 +80,8 @@ class Member:
             if given is None:
                 yield Wait(10 + self.chance.draw() * 40)
                 continue
+            if self.reader.positions and self.chance.happens(0.2):
+                yield from self._commit(self.generation - 1)  # sent before it joined, and late
             if (yield from self._begin(given)):
                 yield from self._read_on()
         yield from self._leave()
@@ -99,19 +108,29 @@ class Member:
             member_id=self.member_id,
             protocol_type=PROTOCOL_TYPE,
             protocols=[JoinGroupRequestProtocol(name=RANGE, metadata=subscription_of(names))],
+            group_instance_id=self.instance_id,
         )
-        self.scene.ledger.released(self.name)
+        ledger = self.scene.ledger
+        ledger.released(self.name)
+        if self.instance_id is not None:
+            ledger.joins(self.group, self.instance_id)
         self.scene.on_moment("rebalance")
         joined = yield from self._call(request)
         if not isinstance(joined, JoinGroupResponse):
             return None
+        if self.instance_id is not None:
+            ledger.joined(self.group, self.instance_id)
         if joined.error_code == ErrorCode.MEMBER_ID_REQUIRED:
             self.member_id = joined.member_id
             return None
         if joined.error_code:
             self._heard(joined.error_code)
             return None
+        if not self.since:
+            self.since = ledger.instant()
         self.member_id, self.generation = joined.member_id, joined.generation_id
+        if self.chance.happens(0.1):
+            yield from self._sync_late(joined)
         synced = yield from self._call(self._sync(joined))
         if not isinstance(synced, SyncGroupResponse):
             return None
@@ -121,7 +140,9 @@ class Member:
         shares = read_assignment(synced.assignment)
         places = [(topic, index) for topic in sorted(shares) for index in shares[topic]]
         keys = [f"{topic}-{index}" for topic, index in places]
-        self.scene.ledger.assigned(self.group, self.generation, self.name, keys)
+        ledger.assigned(self.group, self.generation, self.name, keys)
+        if self.instance_id is not None:
+            ledger.joined(self.group, self.instance_id, self.member_id)
         return places
 
     def _sync(self, joined: JoinGroupResponse) -> SyncGroupRequest:
@@ -138,18 +159,39 @@ class Member:
             group_id=self.group,
             generation_id=joined.generation_id,
             member_id=joined.member_id,
+            group_instance_id=self.instance_id,
             protocol_type=PROTOCOL_TYPE,
             protocol_name=RANGE,
             assignments=assignments,
         )
 
+    def _sync_late(self, joined: JoinGroupResponse) -> Steps:
+        """Ask for the assignment of the generation before: nobody may be told of any."""
+        request = self._sync(joined)
+        request.generation_id -= 1
+        request.assignments = []
+        answer = yield from self._call(request)
+        if answer is not None and not answer.error_code:
+            words = f"{self.group} generation {request.generation_id} is over, and its assignment was given"
+            raise Violation("GR1", words)
+
     def _heard(self, code: int) -> None:
         """Take an error of the group's."""
         self.scene.ledger.count(f"group refused: {ErrorCode(code).name}")
-        if code == ErrorCode.UNKNOWN_MEMBER_ID:
-            self.member_id = ""
+        if code in (ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.FENCED_INSTANCE_ID):
+            self._forget_self()
         if code in (ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.NOT_COORDINATOR):
             self._is_found = False
+
+    def _forget_self(self) -> None:
+        self.member_id = ""
+        self.since = 0
+        self._doubts.clear()
+
+    def _is_confirmed(self) -> None:
+        """Take note that the group knows this member: so it was one all the time, and nothing may have expired."""
+        if self._doubts:
+            raise Violation("GR4", f"{self.group}: {self._doubts[0]} has expired, and {self.name} was there")
 
     # ---- reading -------------------------------------------------------------------------------------
 
@@ -164,9 +206,9 @@ class Member:
             self.reader.seek(place, max(offset, 0))
         return True
 
-    def _committed(self, given: list[Place]) -> Generator[Step, list[Message], dict[Place, int] | None]:
+    def _fetch_of(self, places: list[Place]) -> OffsetFetchRequest:
         topics: dict[str, list[int]] = {}
-        for topic, index in given:
+        for topic, index in places:
             topics.setdefault(topic, []).append(index)
         wanted = [
             OffsetFetchRequestTopics(
@@ -174,10 +216,12 @@ class Member:
             )
             for name, indexes in topics.items()
         ]
+        return OffsetFetchRequest(groups=[OffsetFetchRequestGroup(group_id=self.group, topics=wanted)])
+
+    def _committed(self, given: list[Place]) -> Generator[Step, list[Message], dict[Place, int] | None]:
         since = self.scene.ledger.instant()
-        asked = OffsetFetchRequestGroup(group_id=self.group, topics=wanted)
         self.scene.note(self.reader.process, "invoke", "committed", {"group": self.group})
-        answer = yield from self._call(OffsetFetchRequest(groups=[asked]))
+        answer = yield from self._call(self._fetch_of(given))
         if not isinstance(answer, OffsetFetchResponse) or answer.groups[0].error_code:
             self.scene.note(self.reader.process, "info", "committed")
             return None
@@ -192,7 +236,8 @@ class Member:
                 offset = partition.committed_offset
                 found[name, partition.partition_index] = offset
                 key = f"{name}-{partition.partition_index}"
-                self.scene.ledger.fetched(self.group, key, offset, since)
+                if self.scene.ledger.fetched(self.group, key, offset, since) > self.since > 0:
+                    self._doubts.append(key)
         told = {f"{t}-{i}": None if offset < 0 else offset for (t, i), offset in found.items()}
         self.scene.note(self.reader.process, "ok", "committed", {"group": self.group, "offsets": told})
         return found
@@ -217,24 +262,36 @@ class Member:
             if self.scene.clock.time_ns - beat_ns > knobs.session_ms * 300_000 or chance.happens(0.05):
                 beat_ns = self.scene.clock.time_ns
                 request = HeartbeatRequest(
-                    group_id=self.group, generation_id=self.generation, member_id=self.member_id
+                    group_id=self.group,
+                    generation_id=self.generation,
+                    member_id=self.member_id,
+                    group_instance_id=self.instance_id,
                 )
                 answer = yield from self._call(request)
                 if answer is not None and answer.error_code:
                     self._heard(answer.error_code)
                     return
+                if answer is not None:
+                    self._is_confirmed()
+            if self.instance_id is not None and chance.happens(0.02) and not self.scene.is_over:
+                self._forget_self()  # it starts again, and has its instance id and nothing else
+                return
             if chance.happens(0.004) and not self.scene.is_over:
                 yield from self._leave()
                 return
 
     def _leave(self) -> Steps:
         self.scene.ledger.released(self.name)
-        identity = MemberIdentity(member_id=self.member_id)
+        identity = MemberIdentity(member_id=self.member_id, group_instance_id=self.instance_id)
         yield from self._call(LeaveGroupRequest(group_id=self.group, members=[identity]))
-        self.member_id = ""
+        self._forget_self()
 
-    def _commit(self) -> Generator[Step, list[Message], int]:
-        """Commit all positions; return the first error, 0 if there is none or nobody knows."""
+    def _commit(self, generation: int = -1) -> Generator[Step, list[Message], int]:
+        """Commit all positions; return the first error, 0 if there is none or nobody knows.
+
+        generation: an older one; -1: its own.
+        """
+        generation = self.generation if generation < 0 else generation
         topics: dict[str, OffsetCommitRequestTopic] = {}
         offsets: dict[str, int] = {}
         for (name, index), offset in self.reader.positions.items():
@@ -246,19 +303,28 @@ class Member:
                 OffsetCommitRequestPartition(partition_index=index, committed_offset=offset)
             )
             offsets[f"{name}-{index}"] = offset
-        attempts = self.scene.ledger.commits(self.group, offsets)
+        attempts = self.scene.ledger.commits(self.group, offsets, generation)
         content = {"group": self.group, "offsets": offsets}
         self.scene.note(self.reader.process, "invoke", "commit", content)
         request = OffsetCommitRequest(
             group_id=self.group,
-            generation_id_or_member_epoch=self.generation,
+            generation_id_or_member_epoch=generation,
             member_id=self.member_id,
+            group_instance_id=self.instance_id,
             topics=list(topics.values()),
         )
-        answer = yield from self._call(request)
-        if not isinstance(answer, OffsetCommitResponse):
+        both: list[Message] = [request]
+        if self.chance.happens(0.2):  # a fetch right behind the commit, on the same connection, must see it
+            both.append(self._fetch_of(list(self.reader.positions)))
+        try:
+            answers = yield both
+        except Lost:
+            self.scene.ledger.count("connections lost")
             self.scene.note(self.reader.process, "info", "commit")
+            yield Wait(5 + self.chance.draw() * 30)
             return 0
+        answer = answers[0]
+        assert isinstance(answer, OffsetCommitResponse)
         codes = [partition.error_code for topic in answer.topics for partition in topic.partitions]
         self._settle(dict(zip(offsets, zip(attempts, codes, strict=True), strict=True)))
         bad = next((code for code in codes if code), 0)
@@ -267,7 +333,22 @@ class Member:
             self._heard(bad)
         else:
             self.scene.note(self.reader.process, "ok", "commit", content)
+            self._is_confirmed()
+            if len(answers) > 1:
+                self._check_behind(answers[1])
         return bad
+
+    def _check_behind(self, answer: Message) -> None:
+        """Hold what a fetch behind a commit has found against the commit."""
+        assert isinstance(answer, OffsetFetchResponse)
+        since = self.scene.ledger.instant()
+        for told_of in answer.groups[0].topics:
+            known = self.scene.named(told_of.topic_id)
+            name = told_of.name or (known.name if known is not None else "")
+            for partition in told_of.partitions:
+                if not partition.error_code:
+                    key = f"{name}-{partition.partition_index}"
+                    self.scene.ledger.fetched(self.group, key, partition.committed_offset, since)
 
     def _settle(self, results: dict[str, tuple[Commit, int]]) -> None:
         done = []

@@ -11,6 +11,7 @@ from rafka.core.shape import value
 from rafka.sim.chance import Chance
 
 SEQUENCES = 1 << 31
+WEEK_MS = 604_800_000
 
 
 @value
@@ -47,6 +48,17 @@ class Knobs:
     retention_ms: int = -1
     retention_bytes: int = -1
     deletes_records: bool = False
+    cleaner_backoff_ms: int = 15_000
+    offsets_retention_minutes: int = 10_080
+    offsets_check_ms: int = 600_000
+    static_share: float = 0.0
+    """Of members that are static (KIP-345): they come back under their instance id."""
+    has_sessions: bool = False
+    """Whether readers fetch incrementally (KIP-227)."""
+    roll_ms: int = WEEK_MS
+    """The age at which segments end."""
+    requests_max: int = 128
+    """How many requests of one connection may wait for answers before it is not read."""
 
     def settings(self) -> dict[str, str]:
         """Return what the broker's operator would say."""
@@ -65,12 +77,18 @@ class Knobs:
             "log.message.timestamp.after.max.ms": str((1 << 63) - 1),
             "log.retention.ms": str(self.retention_ms),
             "log.retention.bytes": str(self.retention_bytes),
+            "producer.id.expiration.ms": str((1 << 31) - 1),
+            "log.roll.ms": str(
+                self.roll_ms
+            ),  # committed offsets have large segments whatever an operator says
+            "log.cleaner.backoff.ms": str(self.cleaner_backoff_ms),
+            "offsets.retention.minutes": str(self.offsets_retention_minutes),
+            "offsets.retention.check.interval.ms": str(self.offsets_check_ms),
         }
 
     def beyond(self) -> dict[str, str]:
         """Return what no operator may say, but what brings out more in less time."""
-        small = str(self.segment_bytes)
-        return {"log.segment.bytes": small, "offsets.topic.segment.bytes": small}
+        return {"log.segment.bytes": str(self.segment_bytes)}
 
     @property
     def deletes(self) -> bool:
@@ -110,6 +128,13 @@ def drawn(chance: Chance, *, flush_os: float = 0.15) -> Knobs:
         retention_ms=one_of(-1, -1, -1, 1500),
         retention_bytes=one_of(-1, -1, -1, 3000),
         deletes_records=chance.happens(0.25),
+        cleaner_backoff_ms=one_of(100, 1000, 15_000),
+        offsets_retention_minutes=one_of(10_080, 1),
+        static_share=one_of(0.0, 0.0, 0.5),
+        has_sessions=chance.happens(0.4),
+        requests_max=one_of(2, 4, 128, 128),
+        roll_ms=one_of(WEEK_MS, WEEK_MS, 150),
+        offsets_check_ms=one_of(600_000, 600_000, 300),
     )
 
 

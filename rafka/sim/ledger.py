@@ -9,7 +9,8 @@ Every send, acknowledgement and read of every client comes here as it happens, a
           after each crash, before anybody has a chance to repair anything, it is there still
     LO7   log start and high watermark do not go back; a reader meets every offset, none is left out
     GR1   in one generation of a group a partition has one owner
-    GR3   an acknowledged commit is what is fetched later, or a later commit is
+    GR3   an acknowledged commit is what is fetched later, or a later commit is; who commits is of the newest generation
+    GR4   a commit does not expire while its group has members
 
 Each loss is excused by name or it is a bug. A run's model says what may be lost: with flush=os, what a power loss
 took off the disk (looked up on the disk itself, at that moment); of a file that a fault has damaged, anything in
@@ -22,6 +23,9 @@ from rafka.core.errors import CorruptRecord
 from rafka.core.log.segment import base_offset_of
 from rafka.core.record.batch import check
 from rafka.sim.disk import Disk
+
+ASKED, UNTOLD = "asked", "untold"
+"""A static member waits for the answer to its join; or it has that, and does not know for good who it is."""
 
 
 class Violation(AssertionError):
@@ -66,6 +70,8 @@ class Commit:
     offset: int
     began: int
     done: int = 0
+    is_late: bool = False
+    """Its generation was over when it was sent."""
 
 
 @attrs.define(eq=False)
@@ -78,12 +84,22 @@ class Ledger:
     deletes: bool = False
     lies: bool = False
     """Whether syncs may be reported that did not happen: then a power loss excuses as with flush=os."""
+    expires: bool = False
+    """Whether committed offsets expire within a run, once their group is empty."""
+    regroups: bool = False
+    """Whether empty groups are forgotten within a run: then their generations begin anew."""
     counts: dict[str, int] = attrs.field(factory=dict)
     excused: dict[str, int] = attrs.field(factory=dict)
     """Records whose loss was legal, by the reason."""
+    grown: dict[str, int] = attrs.field(factory=dict)
+    """How many partitions a topic was granted."""
     _books: dict[str, Book] = attrs.field(factory=dict)
     _held: dict[tuple[str, str], tuple[int, frozenset[str]]] = attrs.field(factory=dict)
     _commits: dict[tuple[str, str], list[Commit]] = attrs.field(factory=dict)
+    _generations: dict[str, int] = attrs.field(factory=dict)
+    """The newest generation of each group that anybody was told of."""
+    _statics: dict[tuple[str, str], str | None] = attrs.field(factory=dict)
+    """Group and instance → the member id that it was told is its own, ASKED or UNTOLD; None: nobody can say."""
     _instant: int = 0
     _has_lost_commits: bool = False
 
@@ -299,7 +315,9 @@ class Ledger:
     def assigned(self, group: str, generation: int, client: str, keys: list[str]) -> None:
         """Take what a client was given in one generation; it holds that until it is `released`."""
         self.count("assignments")
-        if self.is_damaged("__consumer_offsets-0") or self._has_lost_commits:
+        if self.regroups or generation > self._generations.get(group, -1):
+            self._generations[group] = generation
+        if self.is_damaged("__consumer_offsets-0") or self._has_lost_commits or self.regroups:
             return
         for (of, other), (held_in, held) in self._held.items():
             if of == group and other != client and held_in == generation and held.intersection(keys):
@@ -314,12 +332,37 @@ class Ledger:
         for key in [key for key in self._held if key[1] == client]:
             del self._held[key]
 
-    def commits(self, group: str, offsets: dict[str, int]) -> list[Commit]:
-        """Take note that these are about to be committed."""
+    def joins(self, group: str, instance_id: str) -> None:
+        """Take note that a static member joins: until it is told, its member id may be the old one or a new one."""
+        known = self._statics.get((group, instance_id), UNTOLD)
+        # A join that was never answered may be yet to come: nobody can say any more.
+        self._statics[group, instance_id] = None if known in (None, ASKED) else ASKED
+
+    def joined(self, group: str, instance_id: str, member_id: str = "") -> None:
+        """Take note that a static member's join is answered, and, if it is told so for good, under which id."""
+        if self._statics.get((group, instance_id)) is not None:
+            self._statics[group, instance_id] = member_id or UNTOLD
+
+    @property
+    def generations(self) -> dict[str, int]:
+        """The newest generation of each group that must not be forgotten."""
+        lost = self._has_no_say_on_groups() or not self.fsync or self.lies or self.regroups
+        return {} if lost else self._generations
+
+    @property
+    def static_ids(self) -> dict[tuple[str, str], str]:
+        """The member ids that static members know to be theirs, by group and instance id."""
+        if self._has_no_say_on_groups() or not self.fsync or self.lies:
+            return {}
+        return {key: known for key, known in self._statics.items() if known not in (None, ASKED, UNTOLD)}
+
+    def commits(self, group: str, offsets: dict[str, int], generation: int) -> list[Commit]:
+        """Take note that these are about to be committed, by a member of a generation."""
         self._instant += 1
+        is_late = generation < self._generations.get(group, -1) and not self.regroups
         attempts = []
         for key, offset in offsets.items():
-            attempt = Commit(offset, self._instant)
+            attempt = Commit(offset, self._instant, is_late=is_late)
             self._commits.setdefault((group, key), []).append(attempt)
             attempts.append(attempt)
         return attempts
@@ -330,6 +373,8 @@ class Ledger:
         self.count("commits", len(attempts))
         for attempt in attempts:
             attempt.done = self._instant
+            if attempt.is_late and not self._has_no_say_on_groups():
+                raise Violation("GR3", f"offset {attempt.offset} committed by a generation that is over")
 
     def uncommitted(self, group: str, key: str, attempt: Commit) -> None:
         """Take the refusal of a commit."""
@@ -340,19 +385,27 @@ class Ledger:
         self._instant += 1
         return self._instant
 
-    def fetched(self, group: str, key: str, offset: int, since: int) -> None:
-        """Take a committed offset as fetched, by a request made at `since`; -1: none."""
-        self.count("commits fetched")
-        if self._has_lost_commits or any(
+    def _has_no_say_on_groups(self) -> bool:
+        return self._has_lost_commits or any(
             f.startswith(("__consumer_offsets", "__cluster")) for f in self.damaged
-        ):
-            return
+        )
+
+    def fetched(self, group: str, key: str, offset: int, since: int) -> int:
+        """Take a committed offset as fetched, by a request made at `since`; -1: none.
+
+        Returns 0, or the instant at which a commit began that has expired: it may have, if its group was empty since.
+        """
+        self.count("commits fetched")
+        if self._has_no_say_on_groups():
+            return 0
         attempts = self._commits.get((group, key), [])
         newest = max((a.began for a in attempts if a.done and a.done < since), default=0)
         legal = [a for a in attempts if not a.done or a.done > newest]
         if (offset == -1 and newest == 0) or any(a.offset == offset for a in legal):
             self._commits[group, key] = legal
-            return
+            return 0
+        if offset == -1 and self.expires:
+            return newest
         wanted = sorted({a.offset for a in legal})
         raise Violation(
             "GR3", f"{group}: the committed offset of {key} is {offset}, expected one of {wanted}"

@@ -4,7 +4,9 @@ Faults of connections and of the disk strike where they happen (network.py, stor
 view of the whole: kills, power losses, pauses, restarts, clock steps, clients that die or sleep, and cuts.
 """
 
-from rafka.core.effects import Effect, Rename, Send, Sync, SyncDir, Truncate, Unlink, Write
+from collections.abc import Callable
+
+from rafka.core.effects import Effect, Listen, Rename, Send, Sync, SyncDir, Truncate, Unlink, Write
 from rafka.sim.chance import Chance
 from rafka.sim.faults import Source
 from rafka.sim.life import MS, Watch
@@ -37,6 +39,8 @@ class Nemesis(Watch):
         self.reborn: list[str] = []
         """Names of clients that were killed, to be started anew by whoever made them."""
         self.may_lose_power = True
+        self.on_listen: Callable[[], None] = lambda: None
+        """Told when the broker is about to listen: all its logs are open, and nothing is new in them."""
         self._chance = chance
         self._broker = {
             kind: world.book.source(f"proc.{kind}", "broker")
@@ -185,6 +189,8 @@ class Nemesis(Watch):
     def before(self, effect: Effect) -> bool:
         """Say whether the process dies just before this effect."""
         kind = type(effect)
+        if kind is Listen:
+            self.on_listen()
         if kind not in SITE_KINDS or not self.is_active:
             return False
         site = kind.__name__

@@ -18,6 +18,7 @@ from rafka.core.message import Message
 from rafka.core.record.builder import Record, build_batch
 from rafka.sim.chance import Chance
 from rafka.sim.knobs import SEQUENCES
+from rafka.sim.ledger import Violation
 from rafka.sim.scene import Scene, Topic, ask_for, learn
 from rafka.sim.talk import HangUp, Lost, Script, Step, Wait
 
@@ -33,8 +34,9 @@ FATAL = frozenset(
 REFUSED = frozenset((ErrorCode.MESSAGE_TOO_LARGE, ErrorCode.INVALID_RECORD, ErrorCode.CORRUPT_MESSAGE))
 """Nothing was appended, and nothing ever will be."""
 UNKNOWN_TOPIC = frozenset((ErrorCode.UNKNOWN_TOPIC_ID, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION))
+PATIENCE_NS = 30_000_000_000
 ATTEMPTS = 60
-"""So often a batch is sent before its producer gives up on it, once the run is over."""
+"""So often a batch is sent before its producer gives up on it, once the run is over and something is damaged."""
 
 
 @attrs.define(eq=False)
@@ -68,6 +70,8 @@ class Producer:
         self._incarnation = 0
         self._sequences: dict[str, int] = {}
         self._window: list[Sending] = []
+        self._begun_ns = 0
+        """When the run was last seen not to be over."""
 
     def script(self) -> Script:
         """Send until the run is over."""
@@ -211,9 +215,17 @@ class Producer:
         """Let go what cannot be sent again, or has been too often."""
         kept = []
         is_over = self.scene.is_over
+        if not is_over:
+            self._begun_ns = self.scene.clock.time_ns
         for sending in self._window:
             gone = self.scene.topics.get(sending.topic.name) is not sending.topic
-            if self.is_plain or gone or (is_over and sending.attempts > ATTEMPTS):
+            is_hopeless = is_over and sending.attempts > ATTEMPTS
+            if is_hopeless and not (self.is_plain or gone or self.scene.ledger.damaged):
+                if self._begun_ns < self.scene.clock.time_ns - PATIENCE_NS:
+                    words = f"{sending.values} not taken in {sending.attempts} attempts"
+                    raise Violation("LV", f"{sending.key}: {words}")
+                is_hopeless = False  # a disk that was full may take a while
+            if self.is_plain or gone or is_hopeless:
                 self._ended(sending, "info")
             else:
                 kept.append(sending)

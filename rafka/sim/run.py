@@ -16,8 +16,10 @@ from typing import Any
 
 import attrs
 
+from rafka.core.node.node import Node
 from rafka.core.shape import value
 from rafka.sim.administering import Admin, set_up
+from rafka.sim.audit import audit_start
 from rafka.sim.broker import broker
 from rafka.sim.chance import Chance
 from rafka.sim.consuming import Place, Reader
@@ -127,7 +129,7 @@ class Run:
         chance = self.chance = Chance(seed, "run")
         self.levels = levels_of(profile, chance.fork("levels"))
         self.knobs = self._fitted(_scaled(knobs_of(profile, chance.fork("knobs")), clients))
-        boot = broker(self.knobs.settings(), self.knobs.beyond())
+        boot = broker(self.knobs.settings(), self.knobs.beyond(), self.knobs.requests_max)
         self.world = self._built(boot if wrap is None else wrap(boot), keep_trace=keep_trace, only=only)
         self.ledger = Ledger(
             self.world.disk,
@@ -135,10 +137,13 @@ class Run:
             fsync=not self.knobs.flush_os,
             deletes=self.knobs.retention_ms >= 0 or self.knobs.retention_bytes >= 0,
             lies=self.world.book.is_on("disk.lies"),
+            expires=self.knobs.offsets_retention_minutes < 60,
+            regroups=self.knobs.offsets_check_ms < 60_000,
         )
         self.world.on_crash = self.ledger.crashed
         self.scene = Scene(self.world, self.ledger, self.knobs, chance.fork("scene"), history)
         self.nemesis = Nemesis(self.world, chance.fork("nemesis"))
+        self.nemesis.on_listen = self._audit
         self.scene.on_moment = self.nemesis.moment
         self._makers: dict[str, Callable[[], Talker]] = {}
         self._phase = "boot"
@@ -301,6 +306,7 @@ class Run:
     def _heal(self) -> None:
         """End every fault that goes on by itself; restart a broker that may have given up on its disk."""
         world = self.world
+        world.disk_faults.heal()
         life = world.life
         if life is None:
             world.at(world.time_ns + 1, self.nemesis.start, None)
@@ -321,6 +327,12 @@ class Run:
             return ""
         return f"LV: {self._phase} does not end: {stuck}"
 
+    def _audit(self) -> None:
+        """Hold what a start has made of the disk against the disk."""
+        core = getattr(self.world.life and self.world.life.machine, "core", None)
+        if isinstance(core, Node):
+            audit_start(core, self.ledger)
+
     # ---- verification --------------------------------------------------------------------------------
 
     def _read_all(self, name: str) -> dict[Place, dict[int, str]]:
@@ -340,7 +352,8 @@ class Run:
         scene = self.scene
         while True:
             try:
-                (answer,) = yield ask_for(list(scene.topics))
+                yield ask_for(list(scene.topics)) * 5  # more than are read at once, and then more
+                answer, *_ = yield ask_for(list(scene.topics)) * 5
             except Lost:
                 yield Wait(20)
                 continue

@@ -150,6 +150,10 @@ class DiskFaults:
         self._lies, self._lies_until = source("lies"), 0
         self._any = any(book.is_on(f"disk.{kind}") for kind in _STORED)
 
+    def heal(self) -> None:
+        """End what goes on by itself: the disk has room again, and says the truth."""
+        self._full_until = self._lies_until = 0
+
     def delay_ns(self, mean_ns: int) -> int:
         """Decide by how much an operation is late: not at all, slow, or stuck."""
         slow = self._slow.strikes() if self._slow is not None else 0.0
