@@ -254,6 +254,7 @@ class Consumer(ClientMachine):
 
     def close(self, now: Now, *, is_processed: bool = True) -> Pending[None]:
         """Commit if that is automatic, leave the group, end. is_processed: whether all that was polled counts."""
+        self._must_work = True
         if self.is_closed:
             self.out.settle(self._closed, None)
         elif self._closing is None:

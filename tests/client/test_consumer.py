@@ -220,6 +220,57 @@ def test_what_cannot_be_is_refused():
         grouped.assign([T0])
 
 
+def is_due(machine, net):
+    due = machine.deadline()
+    return due is not None and due <= net.time
+
+
+def test_whatever_the_user_changes_the_machine_wants_a_turn_for_it():
+    cluster = Cluster({"t": 1})
+    machine, net = reading(cluster, group_id="g")
+    machine.assign([T0])
+    net.run(100)
+    for change in (
+        lambda: machine.seek(T0, 0),
+        lambda: machine.seek_to([T0], LATEST),
+        lambda: machine.resume([T0]),
+        lambda: machine.assign([]),
+        lambda: machine.subscribe(["t"], net.now),
+        lambda: machine.commit(net.now, {T0: 1}),
+        lambda: machine.close(net.now),
+    ):
+        net.turn()
+        assert not is_due(machine, net)
+        change()
+        assert is_due(machine, net)
+    alone, net = reading(cluster)
+    closed = alone.close(net.now)
+    assert is_due(alone, net)
+    net.turn()
+    assert closed.is_done
+
+
+@pytest.mark.parametrize("trouble", ["none", "paused", "down", "refused", "no topic"])
+def test_a_consumer_with_nothing_to_do_takes_few_turns(trouble):
+    cluster = Cluster({} if trouble == "no topic" else {"t": 1})
+    machine, net = reading(cluster, group_id="g", auto_commit_interval_ms=1_000)
+    machine.assign([T0])
+    net.run(1_000)
+    if trouble == "paused":
+        machine.pause([T0])
+    elif trouble == "down":
+        net.down = {1}
+        net.cut_all()
+    elif trouble == "refused":
+        cluster.errors["Fetch"] = [ErrorCode.NOT_LEADER_OR_FOLLOWER] * 1_000
+    turns = []
+    turn = net.turn
+    net.turn = lambda: (turns.append(net.time), turn())
+    net.run(10_000)
+    assert len(turns) < 700
+    assert net.time == 12_000_000_000
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(

@@ -416,6 +416,26 @@ def test_settings_that_cannot_be_are_refused(options):
         produced(Cluster({}), **options)
 
 
+@pytest.mark.parametrize("trouble", ["idle", "down", "refused", "no topic"])
+def test_a_producer_with_nothing_to_do_takes_few_turns(trouble):
+    cluster = Cluster({"t": 1})
+    machine, net = produced(cluster)
+    send(net, "t", b"x")
+    net.result(machine.flush())
+    if trouble == "down":
+        net.down = {1}
+        net.cut_all()
+    elif trouble == "refused":
+        cluster.errors["Produce"] = [ErrorCode.NOT_ENOUGH_REPLICAS] * 1_000
+    if trouble != "idle":
+        send(net, "none" if trouble == "no topic" else "t", b"y")
+    turns = []
+    turn = net.turn
+    net.turn = lambda: (turns.append(net.time), turn())
+    net.run(10_000)
+    assert len(turns) < (5 if trouble == "idle" else 700)
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("send"), st.integers(0, 2), st.integers(1, 4)),
