@@ -8,7 +8,8 @@ is a shorter recording.
 
 At most `bytes_max` are kept: a segment is an eighth of that, and the oldest go. A new segment begins with the whole
 machine, frozen, so that what is left can be replayed without what is gone. A machine that runs a script cannot be
-frozen; then the segment goes on, up to `OVERRUN` times its size, and after that the recording pauses until it can.
+frozen; then the segment goes on, and takes the room of all others if it has to. Once it alone has three quarters of the
+room, the recording pauses until the machine can be frozen.
 
 Trouble with the recording never stops the broker: it ends the recording, with a note.
 """
@@ -68,8 +69,9 @@ FROZEN_SHARE = 4
 """A segment takes at least this many times what its frozen machine takes."""
 TRIES = 16
 """Tries to freeze come this many to a segment's length."""
-BUFFER_BYTES = 256 << 10
-BUFFERS = 8
+BUFFER_BYTES = 1 << 20
+"""The file system likes large writes: a quarter of this costs a third more."""
+BUFFERS = 4
 FLUSH_NS = 50_000_000
 TURNS = [Struct(f"<BqqI{count}I") for count in range(256)]
 """A turn with so many effects, whole."""
@@ -140,14 +142,9 @@ class Files:
     def begin(self, segment: int, head: bytes, need: int) -> None:
         """Begin the next segment, and make room for `need` bytes."""
         self._end_segment()
-        room = self.bytes_max - need
-        if room < 0:
+        if need > self.bytes_max:
             raise OSError(errno.EFBIG, f"{self.bytes_max} bytes are too few: a segment needs {need}")
-        while self._sizes and sum(self._sizes.values()) > room:
-            oldest = next(iter(self._sizes))
-            del self._sizes[oldest]
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(self.directory, oldest))
+        self._leave(need)
         name = file_name(self.life, segment)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._fd = os.open(os.path.join(self.directory, name), flags, 0o644)
@@ -158,6 +155,15 @@ class Files:
     def block(self, part: memoryview) -> None:
         """Append one block that holds these bytes."""
         self._write([block_head(part), part])
+        self._leave(self.size)
+
+    def _leave(self, room: int) -> None:
+        """Let the oldest go until the newest has so much room."""
+        while self._sizes and sum(self._sizes.values()) > self.bytes_max - room:
+            oldest = next(iter(self._sizes))
+            del self._sizes[oldest]
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.directory, oldest))
 
     def _write(self, parts: list[Buffer]) -> None:
         wanted = sum(map(len, parts))
@@ -242,6 +248,8 @@ class Recorder:
         self._notes = notes
         self._machine: Machine
         self._room = bytearray(BUFFER_BYTES)
+        self._limit = min(BUFFER_BYTES, files.segment_bytes // 2)
+        """With so many bytes the buffer goes to the writer."""
         self._at = 0
         self._size = 0
         """Of the segment, as far as it was handed to the writer."""
@@ -272,7 +280,7 @@ class Recorder:
             data = event.data
             start = self._at + NUMBER_DATA.size
             end = start + len(data)
-            if end <= BUFFER_BYTES:
+            if end <= self._limit:
                 room = self._room
                 NUMBER_DATA.pack_into(room, self._at, RECEIVED, event.conn, len(data))
                 room[start:end] = data
@@ -324,7 +332,7 @@ class Recorder:
         count = len(sums)
         at = self._at
         end = at + TURN_HEAD.size + 4 * count
-        if end <= BUFFER_BYTES and count < len(TURNS):
+        if end <= self._limit and count < len(TURNS):
             TURNS[count].pack_into(self._room, at, TURN, now.mono, now.wall, count, *sums)
             self._at = end
         else:
@@ -375,23 +383,23 @@ class Recorder:
         """Append an entry, or a part of one; what is longer than the buffer goes in parts."""
         size = len(entry)
         end = self._at + size
-        if end <= BUFFER_BYTES:
+        if end <= self._limit:
             self._room[self._at : end] = entry
             self._at = end
             return
         rest = memoryview(entry)
         while rest:
-            part = min(len(rest), BUFFER_BYTES - self._at)
+            part = min(len(rest), self._limit - self._at)
             self._room[self._at : self._at + part] = rest[:part]
             self._at += part
             rest = rest[part:]
-            if self._at == BUFFER_BYTES:
+            if self._at == self._limit:
                 self._flush()
 
     def _put_data(self, code: int, number: int, data: Buffer) -> None:
         at = self._at
         end = at + NUMBER_DATA.size + len(data)
-        if end > BUFFER_BYTES:
+        if end > self._limit:
             self._put(NUMBER_DATA.pack(code, number, len(data)))
             self._put(data)
             return
@@ -403,7 +411,10 @@ class Recorder:
         """Hand the buffer to the writer, and go on with another."""
         self._flush_at = None
         at, self._at = self._at, 0
-        if not at or not self._is_on or self._is_paused:
+        if self._is_paused:
+            self._size += at  # so that another try to freeze comes
+            return
+        if not at or not self._is_on:
             return
         if self._writer.failed is not None:
             self._is_on = False
@@ -415,7 +426,7 @@ class Recorder:
         self._room = self._writer.block(self._room, at)
 
     def _raised(self, error: BaseException, now: Now) -> None:
-        text = f"{type(error).__name__}: {error}".encode()[:BUFFER_BYTES]
+        text = f"{type(error).__name__}: {error}".encode()[: self._limit]
         self._put(TURN_HEAD.pack(RAISED, now.mono, now.wall, len(text)) + text)
         self._finish()
 
@@ -440,12 +451,12 @@ class Recorder:
         began = read_clock().mono
         try:
             frozen = freeze(self._machine, self.entropy)
-        except Unfrozen:
+        except Unfrozen as reason:
             self._try_at = self._size + self._span // TRIES
-            if self._size >= OVERRUN * self._span and not self._is_paused:
+            if self._size >= self._files.bytes_max * 3 // 4 and not self._is_paused:
                 self._is_paused = True
                 self._notes(
-                    Note("warning", "recording paused", {"turn": self.turn_number, "why": "a script is long"})
+                    Note("warning", "recording paused", {"turn": self.turn_number, "why": str(reason)})
                 )
             return
         self._is_paused = False

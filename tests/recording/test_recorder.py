@@ -186,6 +186,32 @@ def test_a_full_disk_ends_the_recording_with_one_note_and_nothing_else(recorder,
     assert len(recorder.machine.seen) == 32
 
 
+def test_a_long_script_makes_a_long_segment_then_a_gap_and_afterwards_the_recording_goes_on(recorder):
+    def script():
+        yield 1
+
+    data, machine = bytes(100_000), recorder.machine
+    machine.script, machine.seen = script(), Forgetful()
+    for _ in range(20):
+        turn(recorder, Received(ConnId(1), memoryview(bytearray(data))))
+    assert [note.name for note in recorder.notes] == ["recording paused"]
+    machine.script = None
+    for _ in range(3):
+        turn(recorder, Received(ConnId(1), memoryview(bytearray(data))))
+    recorder.close()
+    sizes = {path.name: path.stat().st_size for path in recorder.path.parent.glob("*.flight")}
+    assert sum(sizes.values()) <= 1 << 20
+    last = recorder.path.with_name(max(sizes))
+    header, _ = read_header(last.read_bytes())
+    assert header.frozen
+    assert 20 < header.turn <= 23
+
+
+class Forgetful(list):
+    def append(self, _):
+        pass
+
+
 def test_a_directory_that_cannot_be_used_is_refused_at_once(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RafkaError, match=r"cannot record into .*file"):
@@ -291,6 +317,15 @@ def test_a_running_script_cannot_be_frozen_and_an_ended_one_can():
     with pytest.raises(Unfrozen):
         freeze([running], SystemEntropy())
     assert type(thaw(freeze([ended], SystemEntropy()), SystemEntropy())[0]).__name__ == "Spent"
+
+
+def test_what_cannot_be_written_down_at_all_is_no_trouble_but_a_reason():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    for machine in (deep, lambda: None):
+        with pytest.raises(Unfrozen, match=r"Error: "):
+            freeze(machine, SystemEntropy())
 
 
 def test_chance_is_left_out_and_given_anew():

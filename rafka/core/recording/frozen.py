@@ -41,7 +41,7 @@ BROKEN = (
 
 
 class Unfrozen(Exception):
-    """The machine cannot be written down now: a script is under way."""
+    """The machine cannot be written down now. The text says why: as a rule, a script is under way."""
 
 
 class Spent:
@@ -53,7 +53,10 @@ class Spent:
 def freeze(machine: Machine, entropy: Entropy) -> bytes:
     """Write a machine down, without its chance. Raises: Unfrozen."""
     out = _Bytes()
-    _Pickler(out, entropy).dump(machine)
+    try:
+        _Pickler(out, entropy).dump(machine)
+    except (pickle.PicklingError, AttributeError, RecursionError, TypeError, ValueError) as error:
+        raise Unfrozen(f"{type(error).__name__}: {error}") from error
     return bytes(out.data)
 
 
@@ -118,7 +121,7 @@ class _Pickler(pickle.Pickler):
             return (array_of, (obj.typecode, obj.tobytes()))
         if kind is GeneratorType:
             if obj.gi_frame is not None:
-                raise Unfrozen
+                raise Unfrozen("a script is under way")
             return (Spent, ())
         return NotImplemented
 
