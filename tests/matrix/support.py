@@ -30,6 +30,18 @@ CONTENT: list[Any] = [
     [2, "", "", []],
     [3, None, "no key", []],
 ]
+ADMIN = {
+    "brokers": 1,
+    "group listed": True,
+    "retention": "1234567",
+    "partitions": 5,
+    "low watermark": 10,
+    "log size": True,
+    "moving": 0,
+    "set to": 7,
+    "forgotten": True,
+    "group removed": True,
+}
 PAUSES = {"restart": Broker.restart, "kill": Broker.kill}  # what a program waits for
 UNKNOWN_TOPIC_OR_PARTITION = 3
 MESSAGE_TOO_LARGE = 10
@@ -95,8 +107,18 @@ def play(broker: Broker, command: list[str], name: str, codecs: list[str]) -> di
     return facts
 
 
-def judge(facts: dict[str, Any], content: list[Any] = CONTENT, *, idempotent: bool = True) -> None:
-    """What every client must have seen; `content` is what this one can tell of keys, values and headers."""
+def judge(
+    facts: dict[str, Any],
+    content: list[Any] = CONTENT,
+    *,
+    idempotent: bool = True,
+    unable: tuple[str, ...] = (),
+) -> None:
+    """What every client must have seen.
+
+    `content` is what this one can tell of keys, values and headers, and `unable` what its admin client has no call for.
+    """
+    assert facts.pop("administered") == {key: ADMIN[key] for key in ADMIN if key not in unable}
     through = facts.pop("through")
     assert through["lost"] == 0
     assert not idempotent or through == {"lost": 0, "twice": 0, "ordered": True}

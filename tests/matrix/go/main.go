@@ -46,6 +46,7 @@ type client interface {
 	assigned(group, topic string) ([][]int, error) // the partitions of each member, as the coordinator tells
 	committed(group, topic string) (map[int]int64, error)
 	at(topic string, partition int, time int64) (int64, error)
+	administer(name string) []step
 	remove(topic string) error
 	code(err error) int // Kafka's number of an error; 0 if it is none of Kafka's
 	close()
@@ -74,6 +75,7 @@ func main() {
 	pause("restart")
 	resume(c, name)
 	through(c, name)
+	administer(c, name)
 	removal(c, name)
 }
 

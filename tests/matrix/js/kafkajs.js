@@ -1,21 +1,25 @@
 import kafkajs from 'kafkajs'
 import snappy from 'kafkajs-snappy'
 
-const { AssignerProtocol, CompressionCodecs, CompressionTypes, Kafka, logLevel } = kafkajs
+const { AssignerProtocol, CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = kafkajs
 CompressionCodecs[CompressionTypes.Snappy] = snappy
 const CODECS = { none: CompressionTypes.None, gzip: CompressionTypes.GZIP, snappy: CompressionTypes.Snappy }
 const RETRY = { retries: 6, initialRetryTime: 50, maxRetryTime: 500 }
 let readers = 0
 
 export class Client {
+  wait = 200 // milliseconds that a fetch of a member waits for records
+
   constructor(bootstrap) {
-    this.kafka = new Kafka({ clientId: 'matrix', brokers: [bootstrap], logLevel: logLevel.ERROR, retry: RETRY })
-    this.admin = this.kafka.admin()
-    const [producer, patient] = [RETRY, { ...RETRY, retries: 100 }].map(retry => this.kafka.producer({
-      idempotent: true, maxInFlightRequests: 1, allowAutoTopicCreation: false, retry
-    }))
-    Object.assign(this, { producer, patient })
-    this.ready = Promise.all([this.admin, producer, patient].map(one => one.connect()))
+    const common = { clientId: 'matrix', brokers: [bootstrap], logLevel: logLevel.ERROR }
+    // One that gives up soon, as to be refused an unknown topic needs, and one that outlives a broker.
+    const [kafka, patient] = [RETRY, { ...RETRY, retries: 100 }].map(retry => new Kafka({ ...common, retry }))
+    const idempotent = { idempotent: true, maxInFlightRequests: 1, allowAutoTopicCreation: false }
+    this.kafka = kafka
+    this.admin = kafka.admin()
+    this.producer = kafka.producer({ ...idempotent, retry: RETRY })
+    this.patient = patient.producer({ ...idempotent, retry: { ...RETRY, retries: 100 } })
+    this.ready = Promise.all([this.admin, this.producer, this.patient].map(one => one.connect()))
   }
 
   async create(topic, partitions, config = {}) {
@@ -58,7 +62,7 @@ export class Client {
 
   async join(groupId, topic, take) {
     const consumer = this.kafka.consumer({
-      groupId, heartbeatInterval: 200, sessionTimeout: 10_000, maxWaitTimeInMs: 200, allowAutoTopicCreation: false
+      groupId, heartbeatInterval: 200, sessionTimeout: 10_000, maxWaitTimeInMs: this.wait, allowAutoTopicCreation: false
     })
     const next = {}
     await consumer.connect()
@@ -99,6 +103,43 @@ export class Client {
   async at(topic, time) {
     const [found] = await this.admin.fetchTopicOffsetsByTimestamp(topic, time)
     return Number(found.offset)
+  }
+
+  administer(name) {
+    const { admin } = this
+    const listed = async () => (await admin.listGroups()).groups.some(one => one.groupId === name)
+    return {
+      brokers: async () => (await admin.describeCluster()).brokers.length,
+      'group listed': listed,
+      retention: async () => {
+        const resource = { type: ConfigResourceTypes.TOPIC, name }
+        const configEntries = [{ name: 'retention.ms', value: '1234567' }]
+        await admin.alterConfigs({ validateOnly: false, resources: [{ ...resource, configEntries }] })
+        const found = await admin.describeConfigs({
+          includeSynonyms: true, resources: [{ ...resource, configNames: ['retention.ms'] }]
+        })
+        return found.resources[0].configEntries[0].configValue
+      },
+      partitions: async () => {
+        await admin.createPartitions({ topicPartitions: [{ topic: name, count: 5 }] })
+        return (await this.topics())[name]
+      },
+      'low watermark': async () => {
+        await admin.deleteTopicRecords({ topic: name, partitions: [{ partition: 0, offset: '10' }] })
+        const found = await admin.fetchTopicOffsets(name)
+        return Number(found.find(one => one.partition === 0).low)
+      },
+      moving: async () =>
+        (await admin.listPartitionReassignments({ topics: [{ topic: name, partitions: [0] }] })).topics.length,
+      'set to': async () => {
+        await admin.setOffsets({ groupId: name, topic: name, partitions: [{ partition: 0, offset: '7' }] })
+        return (await this.committed(name, name))[0]
+      },
+      'group removed': async () => {
+        await admin.deleteGroups([name])
+        return !(await listed())
+      }
+    }
   }
 
   remove(topic) {

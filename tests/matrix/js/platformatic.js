@@ -1,8 +1,13 @@
-import { Admin, Consumer, MessagesStreamFallbackModes, MessagesStreamModes, Producer } from '@platformatic/kafka'
+import {
+  Admin, ConfigResourceTypes, Consumer, IncrementalAlterConfigOperationTypes, MessagesStreamFallbackModes,
+  MessagesStreamModes, Producer
+} from '@platformatic/kafka'
 
 let readers = 0
 
 export class Client {
+  wait = 200 // milliseconds that a fetch of a member waits for records
+
   constructor(bootstrap) {
     this.common = { clientId: 'matrix', bootstrapBrokers: [bootstrap], retries: 6, retryDelay: 200, metadataMaxAge: 100 }
     this.admin = new Admin(this.common)
@@ -52,7 +57,7 @@ export class Client {
 
   async join(groupId, topic, take) {
     const consumer = new Consumer({
-      ...this.common, groupId, autocommit: false, maxWaitTime: 200, sessionTimeout: 10_000, heartbeatInterval: 200
+      ...this.common, groupId, autocommit: false, maxWaitTime: this.wait, sessionTimeout: 10_000, heartbeatInterval: 200
     })
     const next = new Map()
     const stream = await consumer.consume({
@@ -95,6 +100,48 @@ export class Client {
     const asked = [{ name: topic, partitions: [{ partitionIndex: 0, timestamp: BigInt(time) }] }]
     const [found] = await this.admin.listOffsets({ topics: asked })
     return Number(found.partitions[0].offset)
+  }
+
+  administer(name) {
+    const { admin } = this
+    const listed = async () => (await admin.listGroups()).has(name)
+    return {
+      brokers: async () => (await admin.metadata({ topics: [], forceUpdate: true })).brokers.size,
+      'group listed': listed,
+      retention: async () => {
+        const resource = { resourceType: ConfigResourceTypes.TOPIC, resourceName: name }
+        const configOperation = IncrementalAlterConfigOperationTypes.SET
+        const configs = [{ name: 'retention.ms', value: '1234567', configOperation }]
+        await admin.incrementalAlterConfigs({ resources: [{ ...resource, configs }] })
+        const [found] = await admin.describeConfigs({ resources: [{ ...resource, configurationKeys: ['retention.ms'] }] })
+        return found.configs[0].value
+      },
+      partitions: async () => {
+        await admin.createPartitions({ topics: [{ name, count: 5, assignments: null }] })
+        return (await this.topics())[name]
+      },
+      'low watermark': async () => {
+        const asked = [{ name, partitions: [{ partition: 0, offset: 10n }] }]
+        return Number((await admin.deleteRecords({ topics: asked }))[0].partitions[0].lowWatermark)
+      },
+      'log size': async () => {
+        const [found] = await admin.describeLogDirs({ topics: [{ name, partitions: [0] }] })
+        return found.results[0].topics[0].partitions[0].partitionSize > 0n
+      },
+      'set to': async () => {
+        const topics = [{ name, partitionOffsets: [{ partition: 0, offset: 7n }] }]
+        await admin.alterConsumerGroupOffsets({ groupId: name, topics })
+        return (await this.committed(name, name))[0]
+      },
+      forgotten: async () => {
+        await admin.deleteConsumerGroupOffsets({ groupId: name, topics: [{ name, partitionIndexes: [0] }] })
+        return !(0 in (await this.committed(name, name)))
+      },
+      'group removed': async () => {
+        await admin.deleteGroups({ groups: [name] })
+        return !(await listed())
+      }
+    }
   }
 
   remove(topic) {
