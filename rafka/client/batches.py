@@ -1,6 +1,7 @@
 """Records on their way to one partition: batches that fill, wait, travel and come back, always in order."""
 
 from collections import deque
+from collections.abc import Sequence
 
 import attrs
 
@@ -43,6 +44,16 @@ def size_of(record: Record) -> int:
     """Return how many bytes a record takes, at most."""
     headers = sum(len(name) * 4 + len(content or b"") + HEADER_OVERHEAD for name, content in record.headers)
     return len(record.key or b"") + len(record.value or b"") + headers + RECORD_OVERHEAD
+
+
+def record_of(
+    key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]], timestamp: int
+) -> Record:
+    """Make a record. Raises TypeError here and now for what could not be written later."""
+    for name, content in (("key", key), ("value", value), *headers):
+        if not isinstance(name, str) or not isinstance(content, bytes | None):  # type: ignore[redundant-expr]
+            raise TypeError(f"{name}: bytes or None, not {type(content).__name__}")
+    return Record(key, value, tuple(headers), timestamp)
 
 
 @attrs.define(eq=False)

@@ -112,12 +112,13 @@ class Cluster:
                 return True
         return False
 
-    def want(self, names: Iterable[str]) -> None:
-        """Keep these topics in the metadata from now on."""
-        for name in names:
-            if name not in self._wanted:
-                self._wanted[name] = None
-                self._is_stale = True
+    def want(self, names: Iterable[str]) -> list[str]:
+        """Keep these topics in the metadata from now on; return those that were not in it."""
+        new = [name for name in dict.fromkeys(names) if name not in self._wanted]
+        for name in new:
+            self._wanted[name] = None
+            self._is_stale = True
+        return new
 
     def forget(self, name: str) -> None:
         """Keep a topic no more."""

@@ -4,9 +4,8 @@ A record counts as processed when the user asks for more after having got it: on
 automatically (`safe`), and only then may a rebalance take its partition away. So a member joins a rebalance when
 its user polls, not before, as Kafka's does.
 
-Each leader is asked for all partitions that have room, by one fetch at a time, on a lane of its own; at most one
-fetch's bytes and `max_poll_records` records of a partition wait here. Only uncommitted reads: the records of
-transactions that were aborted are not left out.
+Fetches (`fetching.py`) run ahead of the user: at most one answer's bytes and `max_poll_records` records of a
+partition wait here. Only uncommitted reads: the records of transactions that were aborted are not left out.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,17 +13,13 @@ from contextlib import suppress
 
 from rafka.client.cluster import MS
 from rafka.client.errors import (
-    RETRIABLE,
-    BrokerError,
     ClientError,
     Closed,
     NoOffset,
     TimedOut,
     is_retriable,
-    known,
 )
-from rafka.client.fetched import records_from
-from rafka.client.link import Call
+from rafka.client.fetching import Fetcher
 from rafka.client.machine import ClientMachine
 from rafka.client.member import Member
 from rafka.client.membership import Assignment
@@ -33,16 +28,11 @@ from rafka.client.outputs import Pending
 from rafka.client.reading import ConsumerRecord, Reading
 from rafka.client.script import Sleep, Steps
 from rafka.client.settings import LATEST, RESETS, ClientSettings, ConsumerSettings, check_consumer
-from rafka.core.api.fetch_request import FetchPartition, FetchRequest, FetchTopic
-from rafka.core.api.fetch_response import FetchResponse, PartitionData
-from rafka.core.errors import CorruptRecord, ErrorCode
 from rafka.core.machine import Entropy
 from rafka.core.record.compression import Codecs
 from rafka.core.shape import value
 from rafka.core.types import MonoNs, Now
 
-FETCH_LANE = "fetch"
-FETCH_GRACE_MS = 30_000
 LOOK_MS = 5
 CLOSE_MS = 10_000
 
@@ -80,7 +70,6 @@ class Consumer(ClientMachine):
         check_consumer(consuming)
         super().__init__(settings, entropy, may_create=consuming.allow_auto_create_topics)
         self.consuming = consuming
-        self._codecs = codecs
         self._readings: dict[TopicPartition, Reading] = {}
         self._topics: list[str] = []
         """What is subscribed to; none if partitions are assigned by hand."""
@@ -90,8 +79,7 @@ class Consumer(ClientMachine):
         self._is_processing = False
         """Whether the user has records that it may not have processed yet."""
         self._polled_at = MonoNs(0)
-        self._fetches: dict[int, tuple[Call, dict[TopicPartition, tuple[Reading, int]]]] = {}
-        """By node: the fetch under way, and the offset that it asks for of each partition."""
+        self._fetcher = Fetcher(self.cluster, consuming, codecs)
         self._locating: tuple[Pending[dict[TopicPartition, int]], dict[TopicPartition, int]] | None = None
         """The look-up under way, and the versions of the partitions that it is for."""
         self._readers: list[Pending[None]] = []
@@ -233,18 +221,19 @@ class Consumer(ClientMachine):
 
         Fails with CommitFailed if the group has moved on.
         """
-        chosen = self._positions() if offsets is None else dict(offsets)
+        chosen = self._positions() if offsets is None else _by_place(offsets)
         return self.run(self._with_group().commit(chosen), now, "a commit")
 
     def committed(self, partitions: Iterable[TopicPartition], now: Now) -> Pending[dict[TopicPartition, int]]:
         """Tell what the group has committed; partitions of which it has nothing are left out."""
-        return self.run(self._with_group().committed(partitions), now, "the committed offsets")
+        places = [TopicPartition(*place) for place in partitions]
+        return self.run(self._with_group().committed(places), now, "the committed offsets")
 
     def offsets_for(
         self, times: Mapping[TopicPartition, int], now: Now
     ) -> Pending[dict[TopicPartition, OffsetAndTimestamp]]:
         """Tell the first offset whose record's time is this or later, ms; -1 if there is none. EARLIEST, LATEST too."""
-        return self.run(list_offsets(self.cluster, times), now, "a look-up of offsets")
+        return self.run(list_offsets(self.cluster, _by_place(times)), now, "a look-up of offsets")
 
     def partitions_for(self, topic: str, now: Now) -> Pending[list[TopicPartition]]:
         """Tell the partitions of a topic. Fails with BrokerError if there is no such topic."""
@@ -293,7 +282,9 @@ class Consumer(ClientMachine):
         self._work_in_group(now)
         self._commit_now_and_then(now)
         self._locate(now)
-        self._fetch(now)
+        self._fetcher.fetch(self._readings.values(), now)
+        if self._fetcher.error is not None:
+            self._error, self._fetcher.error = self._fetcher.error, None
         self._wake_readers()
 
     def _due(self) -> MonoNs | None:
@@ -402,12 +393,20 @@ class Consumer(ClientMachine):
     # ---- positions -------------------------------------------------------------------------------------
 
     def _set_readings(self, places: Iterable[TopicPartition]) -> None:
+        before = self._readings
         self._readings = {
             place: self._readings.get(place) or Reading(place)
             for place in (TopicPartition(*place) for place in places)
         }
         self._is_processing = False
         self._must_work = True
+        for place, reading in before.items():
+            if place not in self._readings:
+                reading.lose_place(None, ignores_committed=False)  # what is under way is not for it any more
+        topics = {place.topic for place in self._readings}
+        for name in dict.fromkeys(place.topic for place in before):
+            if name not in topics and name not in self._topics:
+                self.cluster.forget(name)
         self.cluster.want(place.topic for place in self._readings)
 
     def _reading(self, place: TopicPartition) -> Reading:
@@ -468,7 +467,7 @@ class Consumer(ClientMachine):
             for place in versions:
                 reading = self._readings.get(place)
                 if reading is not None:
-                    self._fail(reading, now)
+                    reading.failed(self.cluster, now)
             return
         for place, offset in found.items():
             reading = self._readings.get(place)
@@ -487,104 +486,7 @@ class Consumer(ClientMachine):
         yield from know(self.cluster, [topic])
         return [TopicPartition(topic, index) for index in sorted(self.cluster.topology.topics[topic].leaders)]
 
-    # ---- fetching --------------------------------------------------------------------------------------
 
-    def _fetch(self, now: Now) -> None:
-        """Ask every leader that is not asked already for the partitions that have room."""
-        wanted: dict[int, list[Reading]] = {}
-        for reading in self._readings.values():
-            if reading.is_paused or reading.next_fetch is None or reading.retry_at > now.mono:
-                continue
-            if len(reading.records) >= self.consuming.max_poll_records:
-                continue
-            leader = self.cluster.topology.leader(*reading.place)
-            if leader < 0:
-                self.cluster.refresh()
-                self._fail(reading, now)
-            elif leader not in self._fetches:
-                wanted.setdefault(leader, []).append(reading)
-        for node, readings in wanted.items():
-            self._fetch_from(node, readings, now)
-
-    def _fetch_from(self, node: int, readings: list[Reading], now: Now) -> None:
-        consuming = self.consuming
-        topics: dict[str, FetchTopic] = {}
-        asked: dict[TopicPartition, tuple[Reading, int]] = {}
-        for reading in readings:
-            name, partition = reading.place
-            assert reading.next_fetch is not None
-            topic = topics.get(name)
-            if topic is None:
-                topic = FetchTopic(topic=name, topic_id=self.cluster.topology.topic_id(name))
-                topics[name] = topic
-            topic.partitions.append(
-                FetchPartition(
-                    partition=partition,
-                    fetch_offset=reading.next_fetch,
-                    partition_max_bytes=consuming.max_partition_fetch_bytes,
-                )
-            )
-            asked[reading.place] = (reading, reading.next_fetch)
-        request = FetchRequest(
-            max_wait_ms=consuming.fetch_max_wait_ms,
-            min_bytes=consuming.fetch_min_bytes,
-            max_bytes=consuming.fetch_max_bytes,
-            topics=list(topics.values()),
-        )
-        patience_ms = max(self.settings.request_timeout_ms, consuming.fetch_max_wait_ms + FETCH_GRACE_MS)
-        call = self.cluster.ask(request, self, now, node=node, lane=FETCH_LANE, timeout_ms=patience_ms)
-        self._fetches[node] = call, asked
-
-    def answered(self, call: Call, now: Now) -> None:
-        """Take what a fetch brought, or its loss."""
-        assert call.node is not None
-        fetched, asked = self._fetches.pop(call.node)
-        assert fetched is call
-        answer = call.answer
-        code = known(answer.error_code) if isinstance(answer, FetchResponse) else ErrorCode.NONE
-        if code and code not in RETRIABLE:
-            self._error = BrokerError(code, f"a fetch from node {call.node}")
-        if not isinstance(answer, FetchResponse) or code:
-            self.cluster.refresh()
-            for reading, _ in asked.values():
-                self._fail(reading, now)
-            return
-        for topic in answer.responses:
-            name = self.cluster.topology.name_of(topic.topic, topic.topic_id)
-            for data in topic.partitions:
-                found = asked.get(TopicPartition(name, data.partition_index))
-                if found is not None:
-                    self._take(*found, data, now)
-
-    def _take(self, reading: Reading, offset: int, data: PartitionData, now: Now) -> None:
-        if self._readings.get(reading.place) is not reading or reading.next_fetch != offset:
-            return  # it was taken away, the user has gone elsewhere, or another leader was faster
-        code = known(data.error_code)
-        if code == ErrorCode.OFFSET_OUT_OF_RANGE:
-            reading.lose_place(None, ignores_committed=True)
-        elif code in RETRIABLE:
-            self.cluster.refresh()
-            self._fail(reading, now)
-        elif code:
-            self._fail(reading, now)
-            self._error = BrokerError(code, str(reading.place))
-        else:
-            self._take_records(reading, offset, data, now)
-
-    def _take_records(self, reading: Reading, offset: int, data: PartitionData, now: Now) -> None:
-        reading.high_watermark = data.high_watermark
-        content = data.records
-        if content is None or not len(content):
-            return
-        assert isinstance(content, bytes | bytearray | memoryview), "what is received is one buffer"
-        try:
-            records, after = records_from(memoryview(content), offset, self._codecs)
-        except CorruptRecord as error:
-            self._fail(reading, now)
-            self._error = ClientError(f"{reading.place} at {offset}: {error}")
-            return
-        reading.took(records, offset, after)
-
-    def _fail(self, reading: Reading, now: Now) -> None:
-        reading.failures += 1
-        reading.retry_at = MonoNs(now.mono + self.cluster.backoff_ns(reading.failures))
+def _by_place(numbers: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+    """Take plain tuples for partitions, too."""
+    return {TopicPartition(*place): number for place, number in numbers.items()}

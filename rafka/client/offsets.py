@@ -36,18 +36,24 @@ class OffsetAndTimestamp:
 def know(cluster: Cluster, names: Iterable[str]) -> Steps[None]:
     """Wait until the metadata of topics is there. Raises BrokerError for one that is refused or, soon, not there."""
     wanted = list(dict.fromkeys(names))
-    cluster.want(wanted)
+    ours = cluster.want(wanted)
+    missing = wanted
     looks = 0
-    while True:
-        known = cluster.topology.topics
-        missing = [name for name in wanted if name not in known or known[name].error]
-        if not missing:
-            return
+    try:
+        while True:
+            known = cluster.topology.topics
+            missing = [name for name in wanted if name not in known or known[name].error]
+            if not missing:
+                return
+            for name in missing:
+                if name in known and looks > 0:
+                    check(known[name].error, name)
+            yield Sleep(min(LOOK_MS << min(looks, 10), LOOK_MS_MAX))
+            looks += 1
+    finally:
         for name in missing:
-            if name in known and looks > 0:
-                check(known[name].error, name)
-        yield Sleep(min(LOOK_MS << min(looks, 10), LOOK_MS_MAX))
-        looks += 1
+            if name in ours:
+                cluster.forget(name)  # nobody else asks, again and again, for what is not there
 
 
 def list_offsets(

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from rafka.client.batches import Batch, Delivery, Queue, size_of
+from rafka.client.batches import Batch, Delivery, Queue, record_of, size_of
 from rafka.client.cluster import MS
 from rafka.client.errors import (
     RETRIABLE,
@@ -125,8 +125,8 @@ class Producer(ClientMachine):
     ) -> Delivery:
         """Take a record. timestamp: ms, None for now; partition: None for the key's, or any if there is no key.
 
-        Raises: BufferFull (see `room`), Closed, BrokerError if it is larger than a request may be, and whatever
-        has ended this producer.
+        Raises: TypeError, BufferFull (see `room`), Closed, BrokerError if it is larger than a request may be, and
+        whatever has ended this producer.
         """
         self._must_be_open()
         if self._closing is not None:
@@ -134,7 +134,7 @@ class Producer(ClientMachine):
         if self.fatal is not None:
             raise self.fatal
         stamp = now.wall if timestamp is None else timestamp
-        record = Record(key, value, tuple(headers), stamp)
+        record = record_of(key, value, headers, stamp)
         size = size_of(record)
         if size > self.producing.max_request_size:
             raise BrokerError(ErrorCode.MESSAGE_TOO_LARGE, topic, f"a record of {size} bytes")

@@ -4,10 +4,11 @@ from collections import deque
 
 import attrs
 
+from rafka.client.cluster import Cluster
 from rafka.client.offsets import TopicPartition
 from rafka.core.record.builder import Record
 from rafka.core.shape import value
-from rafka.core.types import MonoNs
+from rafka.core.types import MonoNs, Now
 
 
 @value
@@ -62,6 +63,11 @@ class Reading:
         self.position = self.safe = self.next_fetch = None
         self.reset = reset
         self.ignores_committed = ignores_committed
+
+    def failed(self, cluster: Cluster, now: Now) -> None:
+        """Wait before anything is asked for it again, longer each time."""
+        self.failures += 1
+        self.retry_at = MonoNs(now.mono + cluster.backoff_ns(self.failures))
 
     def took(self, records: list[Record], asked: int, after: int) -> None:
         """Take what a fetch from `asked` brought; the next goes on at `after`."""

@@ -220,6 +220,31 @@ def test_what_cannot_be_is_refused():
         grouped.assign([T0])
 
 
+def test_a_topic_that_is_not_there_is_asked_about_once_and_forgotten():
+    cluster = Cluster({"t": 1})
+    machine, net = reading(cluster)
+    with pytest.raises(BrokerError, match="nowhere"):
+        net.result(machine.partitions_for("nowhere", net.now))
+    before = len(asked(cluster, "Metadata"))
+    net.run(30_000)
+    assert len(asked(cluster, "Metadata")) <= before + 1
+    machine.assign([T0])
+    net.run(1_000)
+    machine.assign([TopicPartition("nowhere", 0)])
+    net.run(3_000)
+    assert [topic.name for topic in asked(cluster, "Metadata")[-1].topics] == ["nowhere"]
+
+
+def test_plain_tuples_are_partitions_too():
+    cluster = Cluster({"t": 1})
+    write(cluster, T0, b"a", b"b")
+    machine, net = reading(cluster, group_id="g")
+    machine.assign([("t", 0)])
+    net.result(machine.commit(net.now, {("t", 0): 1}))
+    assert net.result(machine.committed([("t", 0)], net.now)) == {T0: 1}
+    assert net.result(machine.offsets_for({("t", 0): LATEST}, net.now))[T0].offset == 2
+
+
 def is_due(machine, net):
     due = machine.deadline()
     return due is not None and due <= net.time

@@ -436,6 +436,22 @@ def test_a_producer_with_nothing_to_do_takes_few_turns(trouble):
     assert len(turns) < (5 if trouble == "idle" else 700)
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"value": "text"},
+        {"value": b"", "key": 1},
+        {"value": b"", "headers": [("h", "text")]},
+        {"value": b"", "headers": [(1, b"")]},
+    ],
+)
+def test_what_is_not_bytes_is_refused_before_it_is_taken(how):
+    machine, net = produced(Cluster({"t": 1}))
+    with pytest.raises(TypeError, match="bytes or None"):
+        machine.send("t", now=net.now, **how)
+    assert machine.held_bytes == 0
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("send"), st.integers(0, 2), st.integers(1, 4)),
