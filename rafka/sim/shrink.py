@@ -36,6 +36,7 @@ EVENTS_MAX = 8_000_000
 KNOB_RUNS = 40
 """So many of the runs are kept for knobs and the last pass."""
 HORIZON_RUNS = 5
+PHASES = frozenset(("boot", "chaos", "settle", "verify", "stop", "reopen"))
 FEWER: tuple[Mapping[str, object], ...] = (
     {"readers": 0},
     {"groups": 0},
@@ -127,12 +128,19 @@ def case_from(found: object) -> Case:
 
 
 def signature(violation: str) -> str:
-    """Say what makes two failures the same: the name of the invariant, or an error's type and place."""
+    """Say what makes two failures the same: the invariant's name, or an error's type and place.
+
+    LV says of many things that they do not end: there the words count too, without names, numbers and phases.
+    """
     error = re.match(r"(\w+) in phase ", violation)
-    if error is None:
-        return violation.partition(":")[0]
-    place = re.search(r"\(([\w/.]+):\d+ (\w+)\)$", violation)
-    return f"{error[1]} at {place[1]} {place[2]}" if place is not None else error[1]
+    if error is not None:
+        place = re.search(r"\(([\w/.]+):\d+ (\w+)\)$", violation)
+        return f"{error[1]} at {place[1]} {place[2]}" if place is not None else error[1]
+    name, _, words = violation.partition(":")
+    if name != "LV":
+        return name
+    plain = re.sub(r"\[.*\]|'[^']*'|\S*\d\S*", " ", words)
+    return " ".join([name, *(word for word in re.findall(r"[a-z]+", plain) if word not in PHASES)])
 
 
 def first_parting(one: Sequence[Happening], other: Sequence[Happening]) -> str:

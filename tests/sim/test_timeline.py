@@ -46,18 +46,23 @@ def repeats_are_refused(monkeypatch):
     monkeypatch.setattr(Producers, "check", wrong)
 
 
-def failing(profile=WORLD):
-    for seed in range(1, 60):
-        outcome = run(seed, profile)
-        if outcome.violation:
-            return case_of(outcome, profile.time_ms), outcome
+@pytest.fixture(scope="module")
+def found():
+    """Return the first case that fails with the bug, and its outcome."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        repeats_are_refused(monkeypatch)
+        for seed in range(1, 60):
+            outcome = run(seed, WORLD)
+            if outcome.violation:
+                return case_of(outcome, WORLD.time_ms), outcome
     pytest.fail("the planted bug was not found")
 
 
 @pytest.fixture
-def failed(monkeypatch):
+def failed(found, monkeypatch):
+    """Return it while the bug is planted."""
     repeats_are_refused(monkeypatch)
-    return failing()
+    return found
 
 
 # ---- notes -----------------------------------------------------------------------------------------------
