@@ -23,6 +23,7 @@ import attrs
 
 from rafka.core.errors import RafkaError
 from rafka.core.shape import value
+from rafka.sim.chance import Chance
 from rafka.sim.faults import KINDS, LEVELS, LIGHT
 from rafka.sim.knobs import Knobs, as_dict
 from rafka.sim.life import MS
@@ -36,6 +37,9 @@ EVENTS_MAX = 8_000_000
 KNOB_RUNS = 40
 """So many of the runs are kept for knobs and the last pass."""
 HORIZON_RUNS = 5
+SCATTERED_RUNS = 12
+FEW = 6
+"""With no more faults than these a schedule is short enough to be read."""
 PHASES = frozenset(("boot", "chaos", "settle", "verify", "stop", "reopen"))
 FEWER: tuple[Mapping[str, object], ...] = (
     {"readers": 0},
@@ -225,6 +229,8 @@ class Shrinker:
         self._knobs()
         self._step = "horizon"
         self._horizon()
+        self._step = "scattered"
+        self._scattered()
         self._step = "single"
         is_minimal = self._single()
         return Shrunk(self.case, self.outcome, self.runs, before, is_minimal)
@@ -314,6 +320,15 @@ class Shrinker:
         light = dict.fromkeys(self.case.faults, LEVELS[LIGHT])
         if light != self.case.faults:
             self._fails(faults=light)
+
+    def _scattered(self) -> None:
+        """Keep every other fault by chance, some times: what no window and no single one frees may be free together."""
+        draw = Chance(self.case.seed, "scattered").draw
+        misses = 0
+        while len(self.faults) > FEW and misses < SCATTERED_RUNS and not self._is_spent:
+            misses = 0 if self._fails(only=[key for key in self.faults if draw() < 0.6]) else misses + 1
+        if len(self.faults) > FEW:
+            self._windows()
 
     def _single(self) -> bool:
         """Leave out one fault after the other until none can be; say whether that was brought to an end."""
