@@ -75,8 +75,9 @@ def leave(
         raise RafkaError(f"{folder}: {error.strerror}") from error
     if shrinks and not differs:
         left = len(shrunk.case.only or ())
-        needed = "all needed" if shrunk.is_minimal else "perhaps not all needed"
-        say(f"shrunk from {shrunk.faults_before} faults to {left}, {needed}, in {shrunk.runs} runs:")
+        needed = "none can be left out" if shrunk.is_minimal else "perhaps not all are needed"
+        after = f"{left}, {needed}" if left else "none: it needs no fault"
+        say(f"faults: {shrunk.faults_before} when found, after {shrunk.runs} runs of shrinking {after}")
         for struck in recording.outcome.decisions:
             say(f"  {in_words(struck)}")
     for at_ns, share in curve or ():

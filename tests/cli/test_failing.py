@@ -72,7 +72,7 @@ def test_what_comes_out_differently_is_said_to_be_not_deterministic(monkeypatch)
     result = typed("--seed", "3", "--time", "200")
     assert result.exit_code == 1
     assert "not deterministic" in result.output
-    assert "shrunk" not in result.output
+    assert "shrinking" not in result.output
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_a_broken_promise_is_exit_code_1_and_leaves_what_a_replay_needs(tmp_path
     assert result.exit_code == 1
     assert "VIOLATION LO1: so it is" in result.output
     assert "run again: the same run, the same violation" in result.output
-    assert "to 0, all needed" in result.output
+    assert "none: it needs no fault" in result.output
     assert "replay:   rafka sim --seed 3 --only rafka-sim-3/faults.json" in result.output
     folder = tmp_path / "rafka-sim-3"
     assert json.loads((folder / "faults.json").read_text())["only"] == []
