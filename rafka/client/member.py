@@ -194,11 +194,15 @@ class Member(Group):
         member_id = self.member_id
         self._forget_us()  # at once: another join may begin before the answer comes
         if member_id and self.instance_id is None:
-            node = yield from self.coordinator()
             identity = MemberIdentity(member_id=member_id, reason="the consumer stops reading")
             request = LeaveGroupRequest(group_id=self.group_id, members=[identity])
-            # Not on the lane of joins: an answer to one that waits would have to come first.
-            yield from call(request, LeaveGroupResponse, node=node)
+            yield from self.persist(lambda: self._leave_once(request))
+
+    def _leave_once(self, request: LeaveGroupRequest) -> Steps[None]:
+        node = yield from self.coordinator()
+        # Not on the lane of joins: an answer to one that waits would have to come first.
+        answer = yield from call(request, LeaveGroupResponse, node=node)
+        check(answer.error_code, f"leaving group {self.group_id}")
 
     def _beat_once(self) -> Steps[int]:
         node = yield from self.coordinator()

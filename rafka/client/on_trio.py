@@ -6,8 +6,9 @@
         async for record in consumer:
             ...
 
-Each client has a nursery of its own, open between the ends of its `async with`, with a task for its timer and two for
-each connection.
+Each client has a task for its timer and two for each connection. They are children of a system task of trio's: they
+go on while the user's task is being cancelled, so that a consumer can still leave its group, and what a user raises is
+not wrapped into a group of exceptions.
 """
 
 from collections.abc import Sequence
@@ -76,13 +77,15 @@ class TrioDriver(Driving):
         self._moved = trio.Event()
         """Set when the timer must look again at when it is armed for."""
         self._all_closed = trio.Event()
+        self._ended = trio.Event()
         self._crash: BaseException | None = None
 
     async def start(self) -> None:
         """Begin to drive."""
-        self._manager = trio.open_nursery()
-        self._nursery = await self._manager.__aenter__()
-        self._nursery.start_soon(self._keep_time)
+        started = trio.Event()
+        trio.lowlevel.spawn_system_task(self._run_all, started, name="rafka client")
+        with trio.CancelScope(shield=True):
+            await started.wait()
 
     async def stop(self) -> None:
         """End every link, and drive no more. Raises what a task raised."""
@@ -92,7 +95,8 @@ class TrioDriver(Driving):
             with trio.move_on_after(LINGER_S, shield=True):
                 await self._all_closed.wait()
         self._nursery.cancel_scope.cancel()
-        await self._manager.__aexit__(None, None, None)
+        with trio.CancelScope(shield=True):
+            await self._ended.wait()
         if self._crash is not None:
             raise self._crash
 
@@ -118,6 +122,15 @@ class TrioDriver(Driving):
         await trio.lowlevel.checkpoint()
 
     # ---- tasks ---------------------------------------------------------------------------------------
+
+    async def _run_all(self, started: trio.Event) -> None:
+        try:
+            async with trio.open_nursery() as self._nursery:
+                started.set()
+                await self._keep_time()
+                await trio.sleep_forever()
+        finally:
+            self._ended.set()
 
     async def _keep_time(self) -> None:
         while not self.machine.is_closed:

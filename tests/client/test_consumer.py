@@ -296,7 +296,7 @@ def test_a_consumer_with_nothing_to_do_takes_few_turns(trouble):
     assert net.time == 12_000_000_000
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(st.integers(0, 1), st.integers(1, 4), st.integers(0, 900), st.booleans()),
