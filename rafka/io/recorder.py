@@ -76,7 +76,7 @@ FLUSH_NS = 50_000_000
 TURNS = [Struct(f"<BqqI{count}I") for count in range(256)]
 """A turn with so many effects, whole."""
 HAS_WRITEV = hasattr(os, "writev")
-Task = tuple[bytearray, int] | tuple[int, bytes, int]
+Task = tuple[memoryview, int] | tuple[int, bytes, int]
 """A buffer and how much of it is a block; or a new segment, its start, and the room it needs."""
 NAME = re.compile(r"(\d{6,})-(\d{8,})" + re.escape(SUFFIX))
 
@@ -197,13 +197,13 @@ class Writer:
         self.failed: OSError | None = None
         self._files = files
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self._free: SimpleQueue[bytearray] = SimpleQueue()
+        self._free: SimpleQueue[memoryview] = SimpleQueue()
         for _ in range(BUFFERS - 1):
-            self._free.put(bytearray(BUFFER_BYTES))
+            self._free.put(memoryview(bytearray(BUFFER_BYTES)))
         self._thread = threading.Thread(target=self._run, name="flight recorder", daemon=True)
         self._thread.start()
 
-    def block(self, buffer: bytearray, length: int) -> bytearray:
+    def block(self, buffer: memoryview, length: int) -> memoryview:
         """Take a buffer of which so many bytes are a block; give another one."""
         self._tasks.put((buffer, length))
         return self._free.get()
@@ -229,7 +229,7 @@ class Writer:
 
     def _perform(self, task: Task) -> None:
         if len(task) == 2:
-            self._files.block(memoryview(task[0])[: task[1]])
+            self._files.block(task[0][: task[1]])
         else:
             self._files.begin(*task)
 
@@ -247,7 +247,8 @@ class Recorder:
         self._header = header
         self._notes = notes
         self._machine: Machine
-        self._room = bytearray(BUFFER_BYTES)
+        self._room = memoryview(bytearray(BUFFER_BYTES))
+        """A view: assigning a view to a part of a bytearray would copy it twice."""
         self._limit = min(BUFFER_BYTES, files.segment_bytes // 2)
         """With so many bytes the buffer goes to the writer."""
         self._at = 0
