@@ -32,6 +32,8 @@ class Broker:
         return self.lives.address
 
     def start(self) -> None:
+        # Clients know the tap alone: each life takes a free port, as one that was given up may be another's by now.
+        self.lives.address = "127.0.0.1:0"
         self.tap.broker = self.lives.serve("auto")
 
     def restart(self) -> None:
