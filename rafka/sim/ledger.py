@@ -242,18 +242,16 @@ class Ledger:
     def crashed(self, how: str) -> None:
         """Look at what a crash has left, before the broker starts again."""
         for book in self._books.values():
-            if book.is_gone or not book.acked:
+            if book.is_gone or not book.at:
                 continue
             book.scan_file, book.scan_at, book.scan_next = "", 0, 0
             if self.is_damaged(book.key):
                 continue
             end = self._stored_end(book)
             lost = [offset for offset in book.at if offset >= end]
-            gone = [offset for offset in lost if offset in book.acked]
-            if gone and self.fsync and not self.lies and not (self.deletes or book.may_delete > gone[0]):
-                raise Violation(
-                    "LO1", f"{book.key}: {how} took {book.acked[gone[0]]}, acknowledged at {gone[0]}"
-                )
+            if lost and self.fsync and not self.lies and not (self.deletes or book.may_delete > lost[0]):
+                known = "acknowledged" if lost[0] in book.acked else "read"
+                raise Violation("LO1", f"{book.key}: {how} took {book.at[lost[0]]}, {known} at {lost[0]}")
             if not self.fsync or self.lies:
                 self._forgive(book, lost)
         if how == "power" and not (self.fsync and not self.lies):

@@ -9,7 +9,8 @@ ABSENT: dict[str, str] = {
     "L04": "there is no transaction index whose failure could hold up the log end.",
     "L10": "misdirected batches: the format binds no identity to a batch. What binds it, the chain, is checked at "
     "links; a batch beyond the last link that lies in another partition's file cannot be told from its own.",
-    "L14, L24": "nothing is truncated while a single node serves; L24 has a relative, S20.",
+    "L14, L24": "nothing is truncated while a single node serves; what is replaced under a reader is a compacted log, "
+    "and the simulated readers read none.",
     "L16, L18": "no transactions are served: there are no markers to compact, and nothing is aborted.",
     "L19, L20": "no Raft: there is no snapshot to skip and no applied index beside the log.",
     "T03": "no transaction is ever aborted.",

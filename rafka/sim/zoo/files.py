@@ -4,11 +4,10 @@ from typing import Any
 
 from rafka.core.effects import Sync, SyncDir
 from rafka.core.errors import CorruptRecord
-from rafka.core.log import beside, cleaner, compaction, opening, swap, upkeep
+from rafka.core.log import beside, checkpoint, cleaner, compaction, opening, swap, upkeep
 from rafka.core.log.log import Log
 from rafka.core.log.opening import Opening
-from rafka.core.log.read import Reader
-from rafka.core.types import Now
+from rafka.core.types import File, Now
 from rafka.sim.zoo.registry import Plant, family, without
 from rafka.sim.zoo.storage import KEEPER
 
@@ -31,6 +30,7 @@ OFFSETS_CLEANED = {
     "S14",
     "here",
     "the cleaner keeps the first value of a key instead of the last",
+    "GR1",
     "GR3",
     **OFFSETS_CLEANED,
 )
@@ -75,6 +75,7 @@ def _cleans_active(plant: Plant) -> None:
     "ALICE",
     "a compacted segment takes the place of the old ones without any sync",
     "LO1",
+    "GR1",
     "GR3",
     "LV",
     **OFFSETS_CLEANED,
@@ -92,6 +93,7 @@ def _swaps_without_sync(plant: Plant) -> None:
     "here",
     "a start throws away the compacted segment and the old ones with it",
     "LO1",
+    "GR1",
     "GR3",
     "LV",
     **OFFSETS_CLEANED,
@@ -111,17 +113,19 @@ def _loses_swap(plant: Plant) -> None:
 @bug(
     "L01",
     "KAFKA-16541",
-    "leader epochs are believed whatever the file says, and it is not synced",
+    "leader epochs are what their file says, which is not synced",
     "LO5",
-    faults=("proc.power", "loss.suffix", "loss.files", "loss.names"),
-    segment_bytes=500,
+    faults=("proc.power",),
 )
-def _epochs_believed(plant: Plant) -> None:
+def _epochs_of_file(plant: Plant) -> None:
     def read_epochs(original: Any, log: Any, link: Any, sizes: Any, start: int) -> Any:
         try:
             yield from original(log, link, sizes, start)
         except opening._Untrusted:
             plant.hit()
+        if not sizes.get(checkpoint.EPOCHS) and log.epochs.entries:
+            plant.hit()
+            log.epochs.cut(0)
 
     def save_epochs(original: Any, log: Any, *, durably: bool) -> Any:
         return without(original(log, durably=durably), Sync, SyncDir)
@@ -139,7 +143,6 @@ def _epochs_believed(plant: Plant) -> None:
     "LV",
     "crash",
     profile="storage",
-    faults=("disk.rot",),
     index_interval_bytes=0,
     segment_bytes=1000,
 )
@@ -186,12 +189,15 @@ def _cuts_in_the_middle(plant: Plant) -> None:
     "LO1",
     "crash",
     "assertion",
+    faults=("proc.boundary", "proc.power"),
     retention_ms=1500,
+    file_delete_delay_ms=10,
 )
 def _drops_empty(plant: Plant) -> None:
     def retain(original: Any, log: Any, high_watermark: int, now: Now) -> Any:
         if log.segments and log.segments[-1].size_bytes == 0 and log.log_start_offset == log.log_end_offset:
             plant.hit()
+            log.doom([File(f"{log.directory}/{name}") for name in upkeep.names(log.segments[-1])])
             log._active = None
             del log.segments[:]
         return original(log, high_watermark, now)
@@ -224,6 +230,7 @@ def _retains_too_little(plant: Plant) -> None:
     "ALICE",
     "a compacted segment's old files are removed before the new one has its name",
     "LO1",
+    "GR1",
     "GR3",
     "LV",
     **OFFSETS_CLEANED,
@@ -235,41 +242,3 @@ def _removes_first(plant: Plant) -> None:
         yield from original(log, old, new, still)
 
     plant.patch(swap, "_commit", committed)
-
-
-@bug(
-    "S20",
-    "KAFKA-9835 class",
-    "what was found in a file is used after the file has been replaced",
-    "LO3",
-    "LO7",
-    "LV",
-    "crash",
-    retention_ms=1500,
-    file_delete_delay_ms=0,
-)
-def _stale_place(plant: Plant) -> None:
-    def has(original: Any, log: Any, place: Any) -> bool:
-        if not original(log, place):
-            plant.hit()
-        return True
-
-    plant.patch(Reader, "has", has)
-
-
-@bug(
-    "S21",
-    "here",
-    "a log's files are renamed after the topic of another id has taken the name",
-    "LO1",
-    "LV",
-    "LO3",
-)
-def _takes_others_log(plant: Plant) -> None:
-    def belongs(original: Any, directory: Any, entries: Any, topic_id: Any) -> Any:
-        is_ours = yield from original(directory, entries, topic_id)
-        if not is_ours:
-            plant.hit()
-        return True
-
-    plant.patch(opening, "belongs_to", belongs)

@@ -4,7 +4,6 @@ from typing import Any
 
 from rafka.core.coordinator.group import join, shard
 from rafka.core.coordinator.group.classic import Group, State
-from rafka.core.coordinator.group.offsets import Offsets
 from rafka.core.coordinator.group.rebalance import Rounds
 from rafka.core.coordinator.group.shard import GroupShard
 from rafka.core.errors import ErrorCode
@@ -239,23 +238,6 @@ def _first_only(plant: Plant) -> None:
     plant.patch(shard, "commit", commit)
 
 
-@bug(
-    "G16",
-    "here",
-    "a commit that is loaded after a tombstone of another partition is dropped",
-    "GR3",
-    offsets_retention_minutes=1,
-    offsets_check_ms=300,
-)
-def _tombstone_takes_all(plant: Plant) -> None:
-    def fold(original: Any, offsets: Any, group_id: str, place: Any, committed: Any) -> None:
-        original(offsets, group_id, place, committed)
-        if committed is None and offsets.of.pop(group_id, None):
-            plant.hit()
-
-    plant.patch(Offsets, "fold", fold)
-
-
 @bug("G17", "KAFKA-10614 class", "the records of a group are folded in another order than the log's", "GR3")
 def _load_order(plant: Plant) -> None:
     def replay(original: Any, log: Any, codecs: Any, take: Any) -> Any:
@@ -285,7 +267,7 @@ def _fetch_overtakes(plant: Plant) -> None:
     plant.patch(Order, "_starts", starts)
 
 
-@bug("G19", "here", "a shard serves before its records are loaded", "GR3", "LV", "assertion", "crash")
+@bug("G19", "here", "a shard serves before its records are loaded", "GR1", "GR3", "LV", "assertion", "crash")
 def _serves_unloaded(plant: Plant) -> None:
     def load(original: Any, groups: Any, partition: Any, now: Now) -> Any:
         one = yield from original(groups, partition, now)

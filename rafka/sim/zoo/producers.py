@@ -88,7 +88,7 @@ def _takes_gaps(plant: Plant) -> None:
     plant.patch(Producers, "check", check)
 
 
-@bug("T27", "here", "the former batches of a producer are not in its snapshot", "TX1", "LO2")
+@bug("T27", "here", "the former batches of a producer are not in its snapshot", "TX1", "LO5", "LO2")
 def _snapshot_of_last(plant: Plant) -> None:
     def add(original: Any, states: Any, content: Any, at: int) -> None:
         known = dict(states)
@@ -162,7 +162,7 @@ def _forgets_at_roll(plant: Plant) -> None:
     plant.patch(Appender, "_begin_segment", begin)
 
 
-@bug("T31", "here", "producers expire while they are at work", "TX1", "LO2")
+@bug("T31", "here", "producers expire while they are at work", "TX1", "LO5", "LO2")
 def _expires_active(plant: Plant) -> None:
     def expire(original: Any, producers: Any, before_ms: int) -> None:
         del before_ms

@@ -129,18 +129,17 @@ def _off_by_one(plant: Plant) -> None:
     plant.patch(OffsetWaiters, "reach", reach)
 
 
-@bug("P09", "here", "the start of a log is told as one more than it is", "LV", "LO7", deletes_records=True)
+@bug("P09", "here", "the start of a log is told as one less than it is", "LV", "LO7", deletes_records=True)
 def _earliest_off(plant: Plant) -> None:
-    from rafka.core.log.read import EARLIEST, Reader
+    from rafka.core.node import listing
 
-    def list_offset(original: Any, log: Any, timestamp: int, *args: Any) -> Any:
-        found = yield from original(log, timestamp, *args)
-        if timestamp == EARLIEST and isinstance(found, tuple) and found[1] > 0:
+    def special(original: Any, partition: Any, timestamp: int, result: Any) -> None:
+        original(partition, timestamp, result)
+        if timestamp == listing.EARLIEST and result.offset > 0:
             plant.hit()
-            return found[0], found[1] - 1, found[2]
-        return found
+            result.offset -= 1
 
-    plant.patch(Reader, "list_offset", list_offset)
+    plant.patch(listing, "_special", special)
 
 
 @bug(
@@ -162,7 +161,7 @@ def _told_early(plant: Plant) -> None:
     plant.patch(Control, "_decide", decide)
 
 
-@bug("P11", "here", "partitions that were added are forgotten at a start", "LV", has_admin=True)
+@bug("P11", "here", "partitions that were added are forgotten at a start", "LV", "MD1", has_admin=True)
 def _forgets_partitions(plant: Plant) -> None:
     from rafka.core.node import control
 
@@ -181,6 +180,7 @@ def _forgets_partitions(plant: Plant) -> None:
     "TB#2437 class",
     "a fetch gives the first partition first, always, and others wait for it",
     "LV",
+    "assertion",
     fetch_bytes=1,
 )
 def _starves(plant: Plant) -> None:

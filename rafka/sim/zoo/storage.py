@@ -149,7 +149,11 @@ def _directory_not_waited_for(plant: Plant) -> None:
 
 
 @bug(
-    "L12", "Redpanda 189098d7", "a deletion of records puts back the log end that it saw when it began", "LO2"
+    "L12",
+    "Redpanda 189098d7",
+    "a deletion of records puts back the log end that it saw when it began",
+    "LO2",
+    "assertion",
 )
 def _end_goes_back(plant: Plant) -> None:
     def raise_start(original: Any, log: Any, offset: int) -> Any:
@@ -187,7 +191,18 @@ def _takes_torn_tail(plant: Plant) -> None:
     plant.patch(recovery, "check", check)
 
 
-@bug("S04", "here", "a torn tail is left in the file when the log is opened", "LO1", "LO3", "LO2", "LV")
+@bug(
+    "S04",
+    "here",
+    "a torn tail is left in the file when the log is opened",
+    "LO1",
+    "LO3",
+    "LV",
+    faults=("proc.power", "loss.suffix", "loss.torn"),
+    value_bytes=3000,
+    segment_bytes=4000,
+    flush_os=True,
+)
 def _leaves_torn_tail(plant: Plant) -> None:
     def keep(original: Any, segment: Any, directory: Any, *, cut: bool) -> Any:
         if cut:
@@ -222,6 +237,7 @@ def _promises_what_it_finds(plant: Plant) -> None:
     "a snapshot of producers that a power loss took is taken for an empty one",
     "TX1",
     "LO2",
+    "LO5",
 )
 def _lost_snapshot(plant: Plant) -> None:
     def snapshot_of(original: Any, log: Any, offset: int, sizes: Any, crc: Any) -> Any:
@@ -250,7 +266,7 @@ def _cuts_too_much(plant: Plant) -> None:
 # ---- checkpoints ---------------------------------------------------------------------------------------
 
 
-@bug("S08", "here", "the log start is shown before it is durable", "LO7")
+@bug("S08", "here", "the log start is shown before it is durable", "LO7", "LV")
 def _start_not_durable(plant: Plant) -> None:
     def raise_start(original: Any, log: Any, offset: int) -> Any:
         plant.hit()
@@ -318,7 +334,17 @@ def _reads_ahead(plant: Plant) -> None:
     plant.patch_property(Partition, "high_watermark", high_watermark)
 
 
-@bug("S11", "here", "a fetch is not cut at the high watermark", "LO2", "LO1", "LO7", "assertion", "crash")
+@bug(
+    "S11",
+    "here",
+    "a fetch is not cut at the high watermark",
+    "LO2",
+    "LO1",
+    "LO7",
+    "assertion",
+    "crash",
+    faults=("proc.power", "disk.slow", "proc.boundary"),
+)
 def _reads_past_end(plant: Plant) -> None:
     def slices(
         original: Any, log: Any, place: Any, max_bytes: int, end_offset: int, *, at_least_one: bool

@@ -29,7 +29,7 @@ def rows(catches: Iterable[Catch]) -> list[tuple[str, ...]]:
     table: list[tuple[str, ...]] = []
     for catch in catches:
         bug = BUGS[catch.bug]
-        seeds = str(catch.tried) if catch.is_found else f"not in {catch.tried}"
+        seeds = str(catch.seed) if catch.seed else f"not in {catch.tried}"
         if catch.control:
             seeds = f"{seeds}: THE CORRECT CODE IS ACCUSED TOO"
         table.append(
