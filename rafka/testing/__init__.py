@@ -103,6 +103,10 @@ class Broker:
         if self._data_dir is None:
             where = MEMORY if os.access(MEMORY, os.W_OK) else None
             self._data_dir = tempfile.mkdtemp(prefix="rafka-test-", dir=where)
+        if self.port == 0:
+            from rafka.testing.ports import steady_port
+
+            self.port = steady_port()
         self._serving.clear()
         self._trouble = None
         run = self._composed(self._data_dir)

@@ -5,19 +5,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rafka.testing.ports import steady_port
 from tests.clients.support import until
 
 
 class Lives:
     """The lives of one broker, one after the other; each life's journal is kept in its own file.
 
-    Every life uses the same data directory and, after the first, the same port, so clients find it again.
+    Every life uses the same data directory and the same port, so clients find it again.
     """
 
     def __init__(self, directory: Path, settings: dict[str, str]) -> None:
         self.directory = directory
         self.count = 0
-        self.address = "127.0.0.1:0"
+        self.address = f"127.0.0.1:{steady_port()}"
         self._words = [word for name, text in settings.items() for word in ("--set", f"{name}={text}")]
         self._ready = directory / "ready"
         self._process: subprocess.Popen[bytes] | None = None
