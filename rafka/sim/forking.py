@@ -22,7 +22,7 @@ import attrs
 
 from rafka.core.config.settings import Settings
 from rafka.core.effects import DiskEffect, Effect, Listen, Read, Rename, Stop, Write
-from rafka.core.events import Connected, Disconnected, Event, Failed, Listed, Listening, Loaded
+from rafka.core.events import Connected, Disconnected, DiskEvent, Event, Failed, Listed, Listening, Loaded
 from rafka.core.machine import Entropy
 from rafka.core.recording.format import RecordingError, Turn
 from rafka.core.types import ConnId, Now
@@ -58,6 +58,8 @@ class Shadow:
         """What of each file is not known; files of which all is known are not there."""
         self._asked: dict[str, deque[DiskEffect]] = {}
         """What was asked of each file, and is not done as far as the node knows."""
+        self.early: dict[int, DiskEvent] = {}
+        """Answers to what is done, because something later of the file was answered, but not yet told: by token."""
         self.foreign = 0
         """Answers to what was asked before the recording began."""
 
@@ -95,7 +97,8 @@ class Shadow:
         """Do what was asked of the file up to what this answers."""
         queue = self._asked.get(event.file)
         if queue is None or not any(effect.token == event.token for effect in queue):
-            self.foreign += event.token != 0
+            if self.early.pop(event.token, None) is None:
+                self.foreign += event.token != 0
             return
         while queue:
             effect = queue.popleft()
@@ -116,11 +119,16 @@ class Shadow:
         elif isinstance(effect, Rename):
             for other in self._asked.pop(effect.to, ()):
                 self._do(other, None)
-            self.disk.perform(effect)
+            self._perform(effect, answer)
         elif type(effect) in DISK_KINDS:
-            self.disk.perform(effect)
+            self._perform(effect, answer)
             if isinstance(effect, Write):
                 self._known(effect.file, effect.position, sum(map(len, effect.buffers)))
+
+    def _perform(self, effect: DiskEffect, answer: Event | None) -> None:
+        found = self.disk.perform(effect)
+        if answer is None and effect.token:
+            self.early[effect.token] = found
 
     # ---- what was there before -----------------------------------------------------------------------
 
@@ -256,7 +264,11 @@ def fork_at(turns: Iterable[tuple[Turn, list[Effect]]], replay: Replay, data_dir
         raise RecordingError(
             f"in turn {replay.turn} the node is about to stop: go on from one before, with --until"
         )
-    owed = set(replay.broker.core.out.owners) - {e.token for e in (*shadow.pending, *shadow.listens)}
+    owed = (
+        set(replay.broker.core.out.owners)
+        - {e.token for e in (*shadow.pending, *shadow.listens)}
+        - shadow.early.keys()
+    )
     if owed:
         raise RecordingError(
             f"turn {replay.turn} waits for {len(owed)} operations that were begun before the recording: go on from a "
@@ -285,9 +297,9 @@ class ForkedWorld(World):
         for part in ("files", "_durable", "_children"):
             setattr(self.disk, part, getattr(shadow.disk, part))
         life = self.life = Life(fork.machine, self, self._chance.fork("life 1"))
-        life.resume(
-            fork.now, shadow.port, [Disconnected(conn, "the fork has no such peer") for conn in shadow.conns]
-        )
+        lost = [Disconnected(conn, "the fork has no such peer") for conn in shadow.conns]
+        events: list[Event] = [*shadow.early.values(), *lost]
+        life.resume(fork.now, shadow.port, events)
         for effect in (*shadow.pending, *shadow.listens):
             life.perform(effect)
         self._conns = shadow.last_conn
