@@ -22,3 +22,11 @@ ABSENT: dict[str, str] = {
     "V04": "nobody lags behind whose data could be freed too early.",
     "V05, V06": "there is one version of every record and file so far.",
 }
+OPEN: dict[str, str] = {
+    "S11": "what is read past the high watermark is synced moments later; a power loss must come between. Tried: heavy "
+    "power losses, slow disks, kills between effects. S10, which is worse, is found at once.",
+    "L23": "in a run in which an index rots, its log does too, and damage in a directory excuses all of it. Tried: "
+    "heavy rot, an index entry for every batch, small segments.",
+    "S17": "the same name must be in use again when the file goes. Tried: short delays, heavy kills and power losses.",
+}
+"""Bugs that are not found yet: why, and what was tried."""

@@ -65,7 +65,12 @@ def _retries_sync(plant: Plant) -> None:
 
 
 @bug(
-    "L05", "KAFKA-6683", "producers keep what an append has told them though it was taken back", "TX1", "LO2"
+    "L05",
+    "KAFKA-6683",
+    "producers keep what an append has told them though it was taken back",
+    "TX1",
+    "LO2",
+    "LO1",
 )
 def _keeps_producers(plant: Plant) -> None:
     def take_back(original: Any, producers: Any, offset: int) -> None:
@@ -323,7 +328,9 @@ def _checkpoint_in_place(plant: Plant) -> None:
 # ---- reading -------------------------------------------------------------------------------------------
 
 
-@bug("S10", "here", "readers are given what is written, before it is durable", "LO2", "LO1", "LO7")
+@bug(
+    "S10", "here", "readers are given what is written, before it is durable", "LO2", "LO1", "LO7", "assertion"
+)
 def _reads_ahead(plant: Plant) -> None:
     def high_watermark(original: Any, partition: Any) -> int:
         durable = original(partition)

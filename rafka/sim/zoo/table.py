@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from rafka.sim.zoo.all import ABSENT, BUGS
+from rafka.sim.zoo.all import ABSENT, BUGS, OPEN
 from rafka.sim.zoo.hunt import TIME_MS, Catch
 from rafka.sim.zoo.registry import Bug
 
@@ -68,6 +68,8 @@ def markdown(catches: Sequence[Catch]) -> str:
         "| " + " | ".join(HEAD) + " |",
         "|" + "---|" * len(HEAD),
         *("| " + " | ".join(row) + " |" for row in rows(catches)),
+        "\n## Bugs that are not found yet\n",
+        *(f"- {name}: {why}" for name, why in OPEN.items()),
         "\n## Bugs that one node cannot have\n",
         *(f"- {name}: {why}" for name, why in ABSENT.items()),
     ]
