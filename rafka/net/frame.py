@@ -64,10 +64,12 @@ class Frames:
         """Take what came and cut it into frames."""
         assert not self._lent, "the driver receives into the lent buffer until it is full"
         frames: list[memoryview] = []
-        position = self._go_on(data, frames) if self.is_mid_frame else 0
+        position = self._go_on(data, frames) if self._body is not None or self._head else 0
         end = len(data)
         while self._body is None and end - position >= SIZE.size:
-            frame_bytes = self._checked(SIZE.unpack_from(data, position)[0])
+            (frame_bytes,) = SIZE.unpack_from(data, position)
+            if not 0 <= frame_bytes <= self._frame_bytes_max:
+                self._checked(frame_bytes)
             position += SIZE.size
             if end - position < frame_bytes:
                 self._begin(frame_bytes, data[position:])

@@ -163,9 +163,10 @@ class Server:
         connection = self._connections.get(event.conn)
         if connection is None or connection.is_closing:
             return  # bytes that were on their way when we closed
-        was_mid_frame = connection.session.frames.is_mid_frame
+        session = connection.session
+        was_mid_frame = session.frames.is_mid_frame
         try:
-            requests = connection.session.receive(event.data)
+            requests = session.receive(event.data)
         except RemoteProtocolError as error:
             self._violated(event.conn, connection, error)
             return
@@ -200,7 +201,8 @@ class Server:
         if session.unanswered >= self.limits.unanswered_max and not connection.is_paused:
             connection.is_paused = True
             self._effects.append(Pause(conn))
-        self._sendable[conn] = connection  # the session may have answered by itself
+        if session.has_answers:  # it has answered by itself
+            self._sendable[conn] = connection
 
     def _answer(self, reply: Reply) -> None:
         connection = self._connections.get(reply.conn)

@@ -117,7 +117,7 @@ class Session:
     client may use twice.
     """
 
-    __slots__ = ("_answered", "_conn", "_count", "_order", "_protocol", "_slots", "frames")
+    __slots__ = ("_conn", "_count", "_order", "_protocol", "_slots", "frames", "has_answers")
 
     def __init__(self, conn: ConnId, protocol: Protocol, frame_bytes_max: int) -> None:
         self.frames = Frames(frame_bytes_max)
@@ -127,7 +127,7 @@ class Session:
         self._order: deque[_Slot] = deque()
         self._slots: dict[int, _Slot] = {}
         """The slots without an answer, by correlation."""
-        self._answered = False
+        self.has_answers = False
         """Whether something was answered since the last drain."""
 
     @property
@@ -153,14 +153,14 @@ class Session:
         """
         slot = self._slots.pop(correlation)
         slot.pieces = () if body is None else _framed(slot, body)
-        self._answered = True
+        self.has_answers = True
         return slot.dialect.key
 
     def drain(self) -> list[Piece]:
         """Give up the pieces that may leave: answers whose requests have no unanswered one before them."""
-        if not self._answered:
+        if not self.has_answers:
             return []
-        self._answered = False
+        self.has_answers = False
         order = self._order
         pieces: list[Piece] = []
         small = 0
@@ -191,8 +191,15 @@ class Session:
                 continue
             client_id, position = _client_id(frame, id_length)
             if dialect.has_tags:
-                position = _after_tags(frame, position)
-            body = _decoded(dialect, frame[position:])
+                if frame[position : position + 1] == b"\0":
+                    position += 1  # nearly always: no tagged fields
+                else:
+                    position = _after_tags(frame, position)
+            if dialect.decode is not None:
+                body = dialect.decode(version, frame[position:])
+            else:
+                assert dialect.request is not None
+                body = decode_prefix(dialect.request, version, frame[position:])
             self._count = count = self._count + 1
             slot = _Slot(dialect, correlation_id)
             self._order.append(slot)
@@ -206,14 +213,7 @@ class Session:
         slot = _Slot(self._protocol.speak(api_key, 0), correlation_id)
         slot.pieces = _framed(slot, _unsupported(self._protocol.served[API_VERSIONS]))
         self._order.append(slot)
-        self._answered = True
-
-
-def _decoded(dialect: _Dialect, body: memoryview) -> Message:
-    if dialect.decode is not None:
-        return dialect.decode(dialect.version, body)
-    assert dialect.request is not None
-    return decode_prefix(dialect.request, dialect.version, body)
+        self.has_answers = True
 
 
 def _framed(slot: _Slot, body: object) -> list[Piece]:
