@@ -191,10 +191,7 @@ class Session:
                 continue
             client_id, position = _client_id(frame, id_length)
             if dialect.has_tags:
-                if frame[position : position + 1] == b"\0":
-                    position += 1  # nearly always: no tagged fields
-                else:
-                    position = _after_tags(frame, position)
+                position = _after_tags(frame, position)
             if dialect.decode is not None:
                 body = dialect.decode(version, frame[position:])
             else:
