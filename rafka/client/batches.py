@@ -115,6 +115,8 @@ class Queue:
     batches: deque[Batch] = attrs.field(factory=deque)
     in_flight: list[Batch] = attrs.field(factory=list)
     next_sequence: int = 0
+    acknowledged: tuple[int, ...] = ()
+    """The number of the latest batch that was acknowledged under the present producer id."""
     count: int = 0
     """Batches so far."""
     failures: int = 0

@@ -5,6 +5,8 @@ written once however often it is sent. The rules that keep this true:
 
 - A batch keeps its numbers for as long as nobody knows whether it was written.
 - The broker remembers five batches of a producer in a partition: no more are in flight.
+- Numbers are taken in order. So once a later batch is acknowledged an earlier one is in the log, too; if its own
+  answer was lost, and the broker has forgotten it by the time it is sent again, it is not a gap that the broker finds.
 - A number that will never be sent leaves a gap, after which the broker takes nothing more. So when a batch with
   numbers is given up, and when the broker itself says that there is a gap (it has lost what it acknowledged), the
   producer gives no more numbers, settles all that have one, and goes on under a new producer id, from 0. What the
@@ -302,6 +304,7 @@ class Producer(ClientMachine):
         self._must_renew = False
         for queue in self._queues.values():
             queue.next_sequence = 0
+            queue.acknowledged = ()
             queue.is_broken = False
 
     def _expire(self, now: Now) -> None:
@@ -432,7 +435,7 @@ class Producer(ClientMachine):
             elif result is not None:
                 self._take(queue, batch, result, now)
             elif call.error is None and self._acks == 0:
-                self._acknowledged(batch, -1, -1)
+                self._acknowledged(queue, batch, -1, -1)
             elif call.error is None:
                 self._again(queue, batch, "the broker did not say what became of it", now)
             else:
@@ -445,9 +448,11 @@ class Producer(ClientMachine):
         about = f"{queue.topic}-{queue.partition}"
         if code == ErrorCode.NONE:
             queue.failures = 0
-            self._acknowledged(batch, result.base_offset, result.log_append_time_ms)
-        elif code == ErrorCode.DUPLICATE_SEQUENCE_NUMBER:  # it is there; the broker forgot where
-            self._acknowledged(batch, -1, -1)
+            self._acknowledged(queue, batch, result.base_offset, result.log_append_time_ms)
+        elif code == ErrorCode.DUPLICATE_SEQUENCE_NUMBER or (
+            code in GAP and batch.number < queue.acknowledged
+        ):
+            self._acknowledged(queue, batch, -1, -1)  # it is there; the broker forgot where
         elif code in GAP and self.producing.enable_idempotence:
             self._found_gap(queue, batch, code, now)
         elif code in FENCED:
@@ -508,7 +513,7 @@ class Producer(ClientMachine):
             queue.put_back(half)
         queue.is_recovering = True
 
-    def _acknowledged(self, batch: Batch, base_offset: int, log_append_time_ms: int) -> None:
+    def _acknowledged(self, queue: Queue, batch: Batch, base_offset: int, log_append_time_ms: int) -> None:
         for index, delivery in enumerate(batch.deliveries):
             if base_offset >= 0:
                 delivery.offset = base_offset + index
@@ -517,6 +522,7 @@ class Producer(ClientMachine):
             self.out.settle(delivery, None)
         if batch.sequence >= 0:
             self._sequenced -= 1
+            queue.acknowledged = max(queue.acknowledged, batch.number)
         self._over(batch)
 
     def _give_up(self, queue: Queue, batch: Batch, error: ClientError, *, is_written: bool | None) -> None:

@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rafka.client.errors import BrokerError, BufferFull, Closed, Fenced, TimedOut
@@ -472,6 +472,25 @@ TROUBLE = [
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A batch whose answer was lost, and which the broker forgot when five later ones were acknowledged.
+@example(
+    [
+        ("send", 0, 4),
+        ("send", 2, 4),
+        ("down", 2, 0),
+        ("send", 2, 3),
+        ("move", 2, 2),
+        ("wait", 201, 0),
+        ("cut", 0, 0),
+        ("send", 0, 1),
+        ("send", 1, 1),
+        ("down", 1, 0),
+        ("wait", 827, 0),
+    ],
+    45630,
+    2_500,
+    0.4,
+)
 @given(STEPS, st.integers(0, 1 << 32), st.sampled_from([2_500, 120_000]), st.sampled_from([0.0, 0.1, 0.4]))
 def test_whatever_is_lost_each_record_is_written_once_and_in_order(steps, seed, delivery_timeout_ms, trouble):
     random = Random(seed)
