@@ -165,13 +165,13 @@ class Appender(Keeper):
             self._fail(event, now)
         elif self.is_offline:
             return
+        elif event.token == self._cutting:
+            self._on_cut(event)
         elif isinstance(event, Written):
             self._on_written(event.token)
         elif isinstance(event, Synced):
             self._synced_offset = self._syncing_offset
             self._sync_token = NO_ANSWER
-        elif event.token == self._cutting:
-            self._cutting = NO_ANSWER
         elif event.token == self._naming:
             self._naming = NO_ANSWER
             self._unnamed = None
@@ -288,6 +288,14 @@ class Appender(Keeper):
         if offset > self.durable_offset and not self.is_offline:
             self.durable_offset = offset
             self._out.moved.append(self)
+
+    def _on_cut(self, event: DiskEvent) -> None:
+        """Sync what was cut off before anything follows it: a segment after it may outlive a cut that was not."""
+        if isinstance(event, Synced):
+            self._cutting = NO_ANSWER
+        else:
+            self._cutting = self._out.token(self)
+            self._out.effects.append(Sync(event.file, self._cutting))
 
     # ---- failing -----------------------------------------------------------------------------------
 

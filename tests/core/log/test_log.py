@@ -3,6 +3,7 @@
 import errno
 from random import Random
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -192,6 +193,26 @@ def test_a_full_disk_takes_back_what_was_not_written_and_later_goes_on() -> None
     assert (log.failed, world.values()) == (None, [b"a", b"b"])
     world.reopen()
     assert world.values() == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_a_full_disk_left_is_gone_for_good_before_a_segment_follows_it(seed) -> None:
+    """Simulation seed 1080: a cut that a power loss undid, in a segment that was no longer the last."""
+    world = World(small())
+    world.append(b"a")
+    world.settle()
+    world.disk.fail("write", errno.ENOSPC)
+    world.append(b"lost" * 20)
+    world.settle()
+    world.mono += 1_000_000_000
+    world.append(b"b" * 250)
+    world.settle()
+    assert len(world.log.segments) == 2
+    assert world.log.durable_offset == 2
+    world.disk.crash(Random(seed))
+    world.reopen()
+    assert not world.log.is_offline, world.notes
+    assert world.values() == [b"a", b"b" * 250]
 
 
 def test_after_a_failed_sync_nothing_more_is_promised_until_reopened() -> None:  # fsyncgate
