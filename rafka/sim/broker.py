@@ -14,14 +14,12 @@ from rafka.core.node.startup import Stage
 from rafka.core.replication.partition import Partition
 from rafka.core.types import Now, Uuid
 from rafka.net.compression import Compression
-from rafka.net.kafka import fetch, produce
 from rafka.net.kafka.session import Protocol
 from rafka.net.server import Limits, Server
+from rafka.net.serving import protocol_of
 from rafka.sim.audit import check_groups, check_readers
 from rafka.sim.life import Boot
 
-PRODUCE = 0
-FETCH = 1
 IDENTITY = Identity(1, "c2ltdWxhdGVkLWNsdXN0ZXI", Uuid(b"simulated-disk-1"), "/sim")
 LOG_EVENTS = frozenset((Written, Synced, Done, Failed))
 METADATA = "__cluster_metadata-0"
@@ -98,17 +96,12 @@ def broker(
     def boot(entropy: Entropy, now: Now) -> Broker:
         del now
         node = Node(settings, IDENTITY, entropy, Compression())
-        protocol = Protocol(
-            node.served,
-            decoders={PRODUCE: produce.decode_request, FETCH: fetch.decode_request},
-            encoders={PRODUCE: produce.encode_response, FETCH: fetch.encode_response},  # type: ignore[dict-item]
-        )
         limits = Limits(
             connections_max=settings.max_connections,
             unanswered_max=requests_max,
             frame_bytes_max=settings.socket_request_max_bytes,
             idle_ms_max=settings.connections_max_idle_ms,
         )
-        return Broker(node, protocol, limits)
+        return Broker(node, protocol_of(node.served), limits)
 
     return boot
