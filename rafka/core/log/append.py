@@ -16,7 +16,7 @@ reads and checks it all, brings it back. Source: KIP-98, KIP-101; Kafka's `Unifi
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
-from errno import EDQUOT, ENOSPC
+from errno import EDQUOT, ENOENT, ENOSPC
 
 from rafka.core.config import LogConfig
 from rafka.core.effects import Sync, SyncDir, Truncate, Write
@@ -303,7 +303,23 @@ class Appender(Keeper):
         is_ours = any(chunk.token == event.token for chunk in self._in_flight)
         if event.op == "write" and not is_ours:
             return  # it was taken back already, with the one before it
+        if event.errno == ENOENT and event.op in ("sync", "truncate") and self._is_unwritten(event.file):
+            self._forget_absent(event.token)
+            return
         self._break(event, now, may_retry=event.op == "write")
+
+    def _is_unwritten(self, file: File) -> bool:
+        """Whether nothing is known to have been written to a file of ours: it may not even be there."""
+        newest = self.segments[-1] if self.segments else None
+        return newest is not None and newest.file == file and newest.base_offset >= self.written_offset
+
+    def _forget_absent(self, token: Token) -> None:
+        """Expect no sync, and no cut, of a file that the full disk did not let be made: its write says why."""
+        if token == self._cutting:
+            self._cutting = NO_ANSWER
+        elif token == self._sync_token:
+            self._sync_token = NO_ANSWER
+            self._syncing_offset = min(self._syncing_offset, max(self._synced_offset, self.written_offset))
 
     def _break(self, event: Failed, now: Now, *, may_retry: bool) -> None:
         if self.is_offline:

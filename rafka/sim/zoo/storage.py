@@ -271,8 +271,10 @@ def _cuts_too_much(plant: Plant) -> None:
 # ---- checkpoints ---------------------------------------------------------------------------------------
 
 
-@bug("S08", "here", "the log start is shown before it is durable", "LO7", "LV")
+@bug("S08", "here", "the log start is shown before it is durable", "LO7", "LO2", "LV")
 def _start_not_durable(plant: Plant) -> None:
+    # LO2: if everything below the start was deleted, its file is all that says where offsets go on. A crash that takes
+    # the file lets a log begin at 0 again, and an offset that was acknowledged is given to a second record.
     def raise_start(original: Any, log: Any, offset: int) -> Any:
         plant.hit()
         return without(original(log, offset), Sync, SyncDir)

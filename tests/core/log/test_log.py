@@ -215,6 +215,25 @@ def test_what_a_full_disk_left_is_gone_for_good_before_a_segment_follows_it(seed
     assert world.values() == [b"a", b"b" * 250]
 
 
+def test_a_disk_too_full_to_make_a_segments_file_is_no_failed_sync() -> None:
+    world = World(small())
+    world.append(b"a")
+    world.settle()
+    world.disk.fail("write", errno.ENOSPC)  # of a file that is then not there, but is to be synced and cut
+    world.append(b"lost" * 70)
+    world.settle()
+    assert (world.log.log_end_offset, world.log.is_offline) == (1, False)
+    assert world.log.failed == ErrorCode.KAFKA_STORAGE_ERROR
+    world.mono += 1_000_000_000
+    assert world.log.refuses(world.now) is None
+    world.append(b"b" * 250)
+    world.settle()
+    assert (world.log.failed, world.log.durable_offset) == (None, 2)
+    world.disk.crash(Random(1))
+    world.reopen()
+    assert world.values() == [b"a", b"b" * 250]
+
+
 def test_after_a_failed_sync_nothing_more_is_promised_until_reopened() -> None:  # fsyncgate
     world = World()
     world.append(b"a")
