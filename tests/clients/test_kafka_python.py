@@ -44,14 +44,18 @@ def consumer_of(bootstrap: str, *topics: str, **settings: Any) -> KafkaConsumer:
         "heartbeat_interval_ms": 300,
         "metadata_max_age_ms": 500,
     }
-    return KafkaConsumer(*topics, **(defaults | settings))
+    consumer = KafkaConsumer(*topics, **(defaults | settings))
+    # A member that joins before it knows the topic joins again when it does, and kafka-python 3.0.12 loses the assignment
+    # if a poll ends during that second join (against Apache Kafka with group.initial.rebalance.delay.ms=0 as well).
+    until(lambda: all(consumer.partitions_for_topic(topic) for topic in topics), "the topics are known")
+    return consumer
 
 
 def take(consumer: KafkaConsumer, count: int) -> list[Record]:
     taken: list[Record] = []
 
     def enough() -> bool:
-        for records in consumer.poll(timeout_ms=100, max_records=count - len(taken)).values():
+        for records in consumer.poll(timeout_ms=2000, max_records=count - len(taken)).values():
             taken.extend(records)
         return len(taken) == count
 
