@@ -10,6 +10,8 @@ import socket
 import sys
 from collections.abc import Mapping
 
+from rafka.core.config.cordoned import ALL, CORDONED, wrong_with_cordon
+from rafka.core.config.setting import entries
 from rafka.core.config.settings import Settings
 from rafka.core.effects import Note
 from rafka.core.errors import ConfigError, RafkaError
@@ -54,6 +56,7 @@ def run(  # noqa: PLR0913 – one keyword for each option of the command
     choice = choose(driver)
     for warning in obeyed.warnings:
         notes(Note("warning", "setting", {"what": warning}))
+    _check_cordon(obeyed, os.path.abspath(obeyed.log_dirs or data_dir))
     _check_addresses(obeyed)
     given_id = obeyed.node_id if "node.id" in obeyed.given else None
     _check_ready_file(ready_file)
@@ -165,7 +168,20 @@ def _settings(
             raise ConfigError(name, given[name], "contradicts an option of the command", f"which says {text}")
         given[name] = text
     given.setdefault("listeners", _listener(listen))
+    if (
+        CORDONED in given
+    ):  # a path may be written from where the operator stands; what is compared later is whole
+        paths = (one if one == ALL else os.path.abspath(one) for one in entries(given[CORDONED]))
+        given[CORDONED] = ",".join(paths)
     return Settings.from_pairs(given)
+
+
+def _check_cordon(settings: Settings, data_dir: str) -> None:
+    """Raise ConfigError if what is to be cordoned is not the data directory. data_dir: its whole path."""
+    text = settings.given.get(CORDONED, "")
+    wrong = wrong_with_cordon(text, (data_dir,))
+    if wrong is not None:
+        raise ConfigError(CORDONED, text, wrong)
 
 
 def _listener(address: str) -> str:

@@ -32,7 +32,7 @@ def rafka(*words, **how):
 class Running:
     """A broker. bootstrap: where it listens; stop, kill: end it; out: what it printed, once it ended."""
 
-    def __init__(self, data_dir, *words):
+    def __init__(self, data_dir, *words, cwd=None):
         self.ready = Path(f"{data_dir}.ready")
         self.ready.unlink(missing_ok=True)
         command = [sys.executable, "-m", "rafka", "run", "--data-dir", data_dir, "--listen", "127.0.0.1:0"]
@@ -43,6 +43,7 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            cwd=cwd,
         )
         until(lambda: self.ready.exists() or self.process.poll() is not None, "the broker serves or gives up")
         assert self.process.poll() is None, self.process.communicate()[1]
@@ -61,9 +62,9 @@ class Running:
 
 
 @contextmanager
-def running(data_dir, *words):
+def running(data_dir, *words, cwd=None):
     """A broker for as long as the block lasts, whatever the block does to it."""
-    broker = Running(data_dir, *words)
+    broker = Running(data_dir, *words, cwd=cwd)
     try:
         yield broker
     finally:

@@ -209,12 +209,34 @@ def test_a_directory_that_is_not_for_this_broker_is_left_alone(tmp_path, content
         (["--set", "num.partitions=none"], "num.partitions=none: "),
         (["--set", "ssl.keystore.location=x"], "ssl.keystore.location=x: this broker does not speak TLS"),
         (["--config", "no-such-file.toml"], "--config=no-such-file.toml: No such file or directory"),
+        (
+            ["--set", "cordoned.log.dirs=elsewhere"],
+            "elsewhere: All entries in cordoned.log.dirs must be present in log.dirs or log.dir, here ",
+        ),
         (["--ready-file", "no/such/directory"], "cannot write the ready file no/such/directory"),
     ],
 )
 def test_a_setting_that_cannot_be_obeyed_is_named_before_anything_is_touched(tmp_path, words, sentence):
     assert sentence in refused(tmp_path / "data", "--listen", "127.0.0.1:0", *words, cwd=tmp_path)
     assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize("where", ["*", "{data}", "data"])
+def test_a_cordoned_directory_keeps_its_topics_and_gets_no_more(tmp_path, where):  # KIP-1066
+    data = tmp_path / "data"
+    with running(data) as broker:
+        assert rafka("topic", "create", "old", "--bootstrap", broker.bootstrap).returncode == 0
+        broker.stop()
+    cordon = "cordoned.log.dirs=" + where.format(data=data)
+    with running(data, "--set", cordon, cwd=tmp_path) as broker:
+        at = ["--bootstrap", broker.bootstrap]
+        made = rafka("topic", "create", "new", *at)
+        assert made.returncode == 1
+        assert "or have all their log directories cordoned" in made.stderr
+        assert rafka("produce", "old", "value", *at).returncode == 0
+        assert rafka("consume", "old", "--from-beginning", "--to-end", *at).stdout == "value\n"
+        broker.stop()
+    assert "the data directory is cordoned" in broker.err
 
 
 def test_a_setting_that_does_nothing_is_a_warning(tmp_path):

@@ -121,6 +121,22 @@ def test_offsets_records_directories_and_versions(bootstrap: str, name: str, tmp
     assert re.search(r"Cluster ID: \S{22}", tool("ClusterTool", "cluster-id", *at))
 
 
+def test_kafka_configs_cordons_the_directory(bootstrap: str, name: str) -> None:  # KIP-1066
+    at = ["--bootstrap-server", bootstrap]
+    broker = [*at, "--entity-type", "brokers", "--entity-name", "1"]
+    tool("kafka.admin.ConfigCommand", *broker, "--alter", "--add-config", "cordoned.log.dirs=*")
+    try:
+        shown = tool("kafka.admin.ConfigCommand", *broker, "--describe")
+        assert (
+            "cordoned.log.dirs=* sensitive=false synonyms={DYNAMIC_BROKER_CONFIG:cordoned.log.dirs=*" in shown
+        )
+        refused = tool("TopicCommand", *at, "--create", "--topic", name, expect=1)
+        assert "or have all their log directories cordoned." in refused
+    finally:
+        tool("kafka.admin.ConfigCommand", *broker, "--alter", "--delete-config", "cordoned.log.dirs")
+    create(bootstrap, name)
+
+
 def test_kafka_dump_log_finds_nothing_wrong_with_the_files(lives: Lives, name: str) -> None:
     bootstrap = lives.address
     codecs = ["none", "gzip", "snappy", "lz4", "zstd"]

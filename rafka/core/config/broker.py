@@ -7,8 +7,12 @@ wait three seconds for members that will not come.
 Sources: `SocketServerConfigs`, `ServerLogConfigs`, `CleanerConfig` and `GroupCoordinatorConfig` of Kafka 4.4.
 """
 
+from rafka.core.config.cordoned import CORDONED
 from rafka.core.config.setting import INT32_MAX, Kind, Setting, table
 from rafka.core.config.topic import TOPIC_SETTINGS
+
+PER_BROKER = (CORDONED,)
+"""What can be altered for one broker, and not for all of them."""
 
 _HOURS = "in hours; the setting in ms goes first"
 _OWN_DEFAULTS: dict[str, tuple[Kind, str | None, int | None, str]] = {
@@ -69,6 +73,13 @@ BROKER_SETTINGS: dict[str, Setting] = table(
         "Which protocol a listener's name stands for.",
     ),
     Setting("log.dirs", Kind.LIST, None, "The data directory."),
+    Setting(
+        CORDONED,
+        Kind.LIST,
+        "",
+        "The data directories that get no new partitions, or * for all; what is in them goes on.",
+        dynamic=True,
+    ),
     Setting("num.partitions", Kind.INT, "1", "How many partitions a topic gets that does not say.", low=1),
     Setting("auto.create.topics.enable", Kind.BOOLEAN, "true", "Whether naming a missing topic creates it."),
     Setting(

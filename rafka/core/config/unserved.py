@@ -46,7 +46,7 @@ _REFUSED = {
     max.connection.creation.rate=2147483647 max.connections.per.ip.overrides=
     """,
     "this broker keeps all data in one directory, --data-dir": """
-    cordoned.log.dirs= metadata.log.dir=
+    metadata.log.dir=
     """,
     "this broker serves no drafts of the protocol": """
     unstable.api.versions.enable=false unstable.feature.versions.enable=false

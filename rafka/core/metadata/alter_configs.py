@@ -2,7 +2,7 @@
 
 Each resource is altered whole or not at all; what is altered is written in one batch. AlterConfigs says everything
 that a resource is to set, and takes the rest away. A broker's settings can be altered if they are `dynamic`: those
-that give topics their defaults, which every log obeys from the next batch on.
+that give topics their defaults, which every log obeys from the next batch on, and the directories that are cordoned.
 
 A broker's setting that cannot be is answered with INVALID_REQUEST, a topic's with INVALID_CONFIG, as Kafka does.
 
@@ -21,7 +21,8 @@ from rafka.core.api.incremental_alter_configs_response import (
     AlterConfigsResourceResponse,
     IncrementalAlterConfigsResponse,
 )
-from rafka.core.config.broker import BROKER_SETTINGS
+from rafka.core.config.broker import BROKER_SETTINGS, PER_BROKER
+from rafka.core.config.cordoned import CORDONED, wrong_with_cordon
 from rafka.core.config.resolve import Layers, effective, topic_value
 from rafka.core.config.setting import Kind, Setting, entries
 from rafka.core.config.settings import check_flush
@@ -219,6 +220,11 @@ def _broker_checked(
     fixed = [n for n in wanted if n not in own and not (n in BROKER_SETTINGS and BROKER_SETTINGS[n].dynamic)]
     if fixed:
         return _bad(f"Cannot update these configs dynamically: {', '.join(fixed)}")
+    if not resource[1] and (own_only := [name for name in PER_BROKER if name in wanted]):
+        what = ", ".join(own_only)
+        return _bad(
+            f"Cannot update these configs at default cluster level, broker id must be specified: {what}"
+        )
     layers = ask.image.layers()
     try:
         layer = {name: BROKER_SETTINGS[name].parse(text) for name, text in wanted.items()}
@@ -229,9 +235,16 @@ def _broker_checked(
         )
         check_flush({**after.static, **after.all_brokers, **after.this_broker})
         check_together({}, effective({}, after))
+        _check_cordon(layer.get(CORDONED, ""), ask)
     except ConfigError as error:
         return _bad(refused(error).message or "")
     return layer
+
+
+def _check_cordon(text: str, ask: Ask) -> None:
+    wrong = wrong_with_cordon(text, ask.image.data_dir_names())
+    if wrong is not None:
+        raise ConfigError(CORDONED, text, wrong)
 
 
 def _records(kind: int, name: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[Message]:

@@ -16,8 +16,9 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from rafka.core.config.broker import BROKER_SETTINGS
+from rafka.core.config.cordoned import CORDONED, is_cordoned, names_of
 from rafka.core.config.log import LogConfig
-from rafka.core.config.resolve import Layers, log_config
+from rafka.core.config.resolve import Layers, broker_origins, log_config
 from rafka.core.config.setting import Setting
 from rafka.core.config.topic import TOPIC_SETTINGS
 from rafka.core.errors import ConfigError
@@ -120,11 +121,13 @@ class Changes:
 class Image:
     """The cluster as this node knows it. Only `apply` changes it.
 
-    node_id: this node's; static: the settings it was started with, canonical (`Settings.given`).
+    node_id: this node's; static: the settings it was started with, canonical (`Settings.given`); data_dir: the path
+    of its data directory, as DescribeLogDirs shows it.
     """
 
     node_id: NodeId
     static: Mapping[str, str]
+    data_dir: str
     topics: dict[str, TopicImage] = attrs.field(factory=dict)
     topics_by_id: dict[Uuid, TopicImage] = attrs.field(factory=dict)
     topic_configs: dict[str, dict[str, str]] = attrs.field(factory=dict)
@@ -161,6 +164,20 @@ class Image:
         """Return this broker's settings by layer."""
         this_broker = self.broker_configs.get(str(self.node_id), {})
         return Layers(this_broker, self.broker_configs.get("", {}), self.static)
+
+    def data_dir_names(self) -> tuple[str, ...]:
+        """Return what this broker's data directory may be called in its settings."""
+        return names_of(self.data_dir, self.static)
+
+    def is_cordoned(self, node_id: int) -> bool:
+        """Whether a broker gets no new partitions, because its data directory is cordoned (KIP-1066).
+
+        Known of this node alone: another says so once it registers, from metadata.version 4.3-IV0 on.
+        """
+        if node_id != self.node_id:
+            return False
+        (value, *_) = broker_origins(BROKER_SETTINGS[CORDONED], self.layers())
+        return is_cordoned(value.value, self.data_dir_names())
 
     def log_config(self, topic: str) -> LogConfig:
         """Return what a topic's logs obey; the same object for topics that set the same."""

@@ -1,8 +1,8 @@
 """A topic that is to be: checked, placed and named before a record of it is written.
 
 A plan knows everything that the answer must say, so answers can be made before the records are applied. Placement
-is simple while brokers are few: replicas go round the brokers that are not fenced, in the order of their ids, each
-partition starting one further.
+is simple while brokers are few: replicas go round the brokers that are neither fenced nor cordoned, in the order of
+their ids, each partition starting one further.
 
 Sources: `ReplicationControlManager.createTopic`, `validateManualPartitionAssignment` and `StripedReplicaPlacer` of
 Kafka 4.4, for the order of the checks and what is said.
@@ -89,19 +89,25 @@ def refusal_of_name(name: str, image: Image) -> Refusal | None:
 
 def place(count: int, replication_factor: int, image: Image) -> list[Replicas] | Refusal:
     """Choose the brokers of `count` new partitions. replication_factor: 1 and up."""
-    alive = sorted(broker.node_id for broker in image.brokers.values() if not broker.fenced)
-    head = f"Unable to replicate the partition {replication_factor} time(s): "
-    if not alive:
-        return Refusal(ErrorCode.INVALID_REPLICATION_FACTOR, head + "All brokers are currently fenced.")
-    if replication_factor > len(alive):
+    usable = sorted(
+        broker.node_id
+        for broker in image.brokers.values()
+        if not broker.fenced and not image.is_cordoned(broker.node_id)
+    )
+    if not usable:
         return Refusal(
             ErrorCode.INVALID_REPLICATION_FACTOR,
-            f"{head}The target replication factor of {replication_factor} cannot be reached because only "
-            f"{len(alive)} broker(s) are registered.",
+            "All brokers are currently fenced, or have all their log directories cordoned.",
+        )
+    if replication_factor > len(usable):
+        return Refusal(
+            ErrorCode.INVALID_REPLICATION_FACTOR,
+            f"The target replication factor of {replication_factor} cannot be reached because only {len(usable)} "
+            "broker(s) are registered or some brokers have all their log directories cordoned.",
         )
     rows = [
-        tuple(alive[(first + place) % len(alive)] for place in range(replication_factor))
-        for first in range(len(alive))
+        tuple(usable[(first + place) % len(usable)] for place in range(replication_factor))
+        for first in range(len(usable))
     ]
     return [rows[index % len(rows)] for index in range(count)]
 
@@ -115,6 +121,11 @@ def refusal_of_replicas(replicas: Sequence[int], expected: int | None, image: Im
         if node_id not in image.brokers:
             return _bad_assignment(
                 f"The manual partition assignment includes broker {node_id}, but no such broker is registered."
+            )
+        if image.is_cordoned(node_id):
+            return _bad_assignment(
+                f"The manual partition assignment includes broker {node_id}, but all its log directories are "
+                "cordoned."
             )
         if place and seen[place - 1] == node_id:
             return _bad_assignment(
@@ -182,7 +193,10 @@ def _automatic(wanted: CreatableTopic, ask: Ask) -> list[Replicas] | Refusal:
             ErrorCode.INVALID_PARTITIONS, "Number of partitions was set to an invalid non-positive value."
         )
     factor = ask.settings.default_replication_factor if factor == USE_DEFAULT else factor
-    return place(partition_count(wanted, ask), factor, ask.image)
+    placed = place(partition_count(wanted, ask), factor, ask.image)
+    if isinstance(placed, Refusal):
+        return Refusal(placed.code, f"Unable to replicate the partition {factor} time(s): {placed.message}")
+    return placed
 
 
 def partition_count(wanted: CreatableTopic, ask: Ask) -> int:

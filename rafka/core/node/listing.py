@@ -50,6 +50,7 @@ from rafka.core.errors import ErrorCode
 from rafka.core.events import DiskEvent, Measured, Requested
 from rafka.core.machine import Outbox
 from rafka.core.message import Message
+from rafka.core.metadata.image import Image
 from rafka.core.metadata.names import is_internal
 from rafka.core.node.partitions import Partitions
 from rafka.core.record.compression import Codecs
@@ -123,12 +124,12 @@ class Measuring:
 
 @attrs.define(eq=False)
 class Listings:
-    """Serves the requests of this file. data_dir: its path, as DescribeLogDirs shows it."""
+    """Serves the requests of this file. image: the committed metadata; only read here."""
 
     out: Outbox
     partitions: Partitions
     codecs: Codecs
-    data_dir: str
+    image: Image
 
     def routes(self) -> dict[int, Callable[[Requested, Now], None]]:
         """Return the handlers by API key."""
@@ -240,7 +241,11 @@ class Listings:
                 topic.partitions.append(
                     DescribeLogDirsPartition(partition_index=partition.index, partition_size=size)
                 )
-        result = DescribeLogDirsResult(log_dir=self.data_dir, topics=list(topics.values()))
+        result = DescribeLogDirsResult(
+            log_dir=self.image.data_dir,
+            topics=list(topics.values()),
+            is_cordoned=self.image.is_cordoned(self.image.node_id),
+        )
         listing = Listing(event, DescribeLogDirsResponse(results=[result]))
         if event.api_version >= ROOM_FROM:
             listing.missing = 1

@@ -112,7 +112,7 @@ class Node:
         self.out = out = Outbox()
         self.parking = Parking()
         self.partitions = partitions = Partitions(out)
-        self.image = Image(NodeId(identity.node_id), settings.given)
+        self.image = Image(NodeId(identity.node_id), settings.given, identity.data_dir)
         self.produces = Produces(out, partitions, self.parking, codecs)
         sessions = FetchSessions(entropy, settings.max_incremental_fetch_session_cache_slots)
         self.fetches = Fetches(out, partitions, self.parking, sessions, settings.fetch_max_bytes)
@@ -120,7 +120,7 @@ class Node:
         self._clients: dict[ConnId, _Client] = {}
         self._routes: dict[int, Handler] = {PRODUCE: self.produces.handle, FETCH: self.fetches.handle}
         self._routes |= dict.fromkeys(GROUP_KEYS, self._of_groups)
-        self.listings = Listings(out, partitions, codecs, identity.data_dir)
+        self.listings = Listings(out, partitions, codecs, self.image)
         self._routes |= self.listings.routes()
         self.served: dict[int, tuple[int, int]] = {}
         controller = Controller(

@@ -15,6 +15,7 @@ from enum import Enum
 
 import attrs
 
+from rafka.core.config.cordoned import CORDONED
 from rafka.core.coordinator.group.routing import OFFSETS_TOPIC
 from rafka.core.coordinator.group.shard import GroupShard
 from rafka.core.effects import List, Listen, Stop, SyncDir, Unlink
@@ -101,6 +102,9 @@ class Startup:
             self.stage = Stage.SERVING
             host = self.listeners[0][0]
             self.out.note("info", SERVING, host=host, port=self.ports[0], partitions=len(self.partitions))
+            image = self.control.image
+            if image.is_cordoned(image.node_id):
+                self.out.note("warning", "the data directory is cordoned", setting=CORDONED)
 
     def failed(self, event: Failed) -> None:
         """Stop: an address cannot be listened at."""

@@ -124,7 +124,7 @@ def test_defaults_come_from_the_broker():
             ErrorCode.INVALID_REPLICATION_FACTOR,
             (
                 "Unable to replicate the partition 3 time(s): The target replication factor of 3 cannot be reached "
-                "because only 1 broker(s) are registered."
+                "because only 1 broker(s) are registered or some brokers have all their log directories cordoned."
             ),
         ),
         (

@@ -12,6 +12,7 @@ from rafka.core.types import ConnId, MonoNs, Now, Uuid, WallMs
 
 NOW = Now(MonoNs(0), WallMs(1_700_000_000_000))
 DIRECTORY = Uuid(b"directory-of-one")
+DATA_DIR = "/var/lib/rafka"
 KEYS = {api.name: key for key, api in KAFKA_APIS.items()}
 
 
@@ -37,7 +38,7 @@ class World:
         self.settings = Settings.from_pairs(
             {"node.id": str(node_id)} | {k.replace("_", "."): v for k, v in settings.items()}
         )
-        self.image = Image(node_id, self.settings.given)
+        self.image = Image(node_id, self.settings.given, DATA_DIR)
         self.controller = self.new_controller(self.image)
         self.log = []
         self.correlation = 0
@@ -51,7 +52,7 @@ class World:
 
     def replayed(self):
         """The image of a node that starts on the same log."""
-        image = Image(self.image.node_id, self.settings.given)
+        image = Image(self.image.node_id, self.settings.given, DATA_DIR)
         for value in self.log:
             image.apply(records.decode(value))
         return image

@@ -9,6 +9,11 @@ from rafka.core.api.delete_records_request import (
 )
 from rafka.core.api.describe_log_dirs_request import DescribableLogDirTopic, DescribeLogDirsRequest
 from rafka.core.api.find_coordinator_request import FindCoordinatorRequest
+from rafka.core.api.incremental_alter_configs_request import (
+    AlterableConfig,
+    AlterConfigsResource,
+    IncrementalAlterConfigsRequest,
+)
 from rafka.core.api.list_offsets_request import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
 from rafka.core.api.offset_for_leader_epoch_request import (
     OffsetForLeaderEpochRequest,
@@ -223,6 +228,19 @@ def test_the_one_directory_its_partitions_and_its_volume(version):  # KIP-113, K
     assert all((p.offset_lag, p.is_future_key) == (0, False) for p in found.partitions)
     assert result.total_bytes == (VOLUME_BYTES if version >= 4 else -1)
     assert (0 < result.usable_bytes < VOLUME_BYTES) is (version >= 4)
+
+
+def test_a_directory_that_is_cordoned_says_so_from_version_5_on():  # KIP-1066
+    topic = Topic()
+    shown = DescribeLogDirsRequest(topics=None)
+    assert not topic.reader.ask(shown, 5).results[0].is_cordoned
+    cordon = AlterableConfig(name="cordoned.log.dirs", config_operation=0, value="/data")
+    broker = AlterConfigsResource(resource_type=4, resource_name="1", configs=[cordon])
+    assert topic.reader.ask(IncrementalAlterConfigsRequest(resources=[broker])).responses[0].error_code == 0
+    assert topic.reader.ask(shown, 5).results[0].is_cordoned
+    assert not topic.reader.ask(shown, 4).results[0].is_cordoned, "it cannot say so"
+    topic.write(b"what is there goes on")
+    assert place(listed(topic, LATEST)) == (1, -1)
 
 
 def test_only_the_partitions_that_are_asked_for():
