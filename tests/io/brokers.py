@@ -153,7 +153,7 @@ class Sender:
             self._producer.produce(topic, value, partition=0, on_delivery=reported)
         assert self._producer.flush(PATIENCE) == 0
         kept = self.acknowledged.setdefault(topic, [])
-        kept += [value for _, error, value in sorted(found) if not error]
+        kept += [value for _, value in sorted((offset, value) for offset, error, value in found if not error)]
         return [error for _, error, _ in found]
 
 

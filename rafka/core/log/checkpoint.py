@@ -14,7 +14,8 @@ old and synced before it takes its name. Source: Kafka's `CheckpointFile`, `Lead
 
 from itertools import pairwise
 
-from rafka.core.effects import Rename, Sync, SyncDir, Write
+from rafka.core.effects import Rename, Sync, SyncDir, Unlink, Write
+from rafka.core.errors import StorageError
 from rafka.core.log.directory import ensure
 from rafka.core.script import Script
 from rafka.core.types import NO_ANSWER, File
@@ -61,8 +62,12 @@ def prepare(file: File, text: bytes, attempt: int) -> Script[File]:
     attempt: no two under way have the same. Raises StorageError.
     """
     beside = File(f"{file}.{attempt}{TEMPORARY}")
-    ensure((yield Write(beside, 0, [text])))
-    ensure((yield Sync(beside, NO_ANSWER)))
+    try:
+        ensure((yield Write(beside, 0, [text])))
+        ensure((yield Sync(beside, NO_ANSWER)))
+    except StorageError:
+        yield Unlink(beside)  # a full disk has no room for the remains of attempts
+        raise
     return beside
 
 

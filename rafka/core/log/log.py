@@ -3,6 +3,7 @@
 Beside its segments the directory holds what `directory.py` and `checkpoint.py` describe. The log start offset
 is written down, and durable, before the log shows it and before any file goes. So whatever subset of the
 unlinks a crash leaves, the log begins where it was last said to begin, and what lies below is removed again.
+On a disk that is too full to write it down, indexes of what is to go make the room.
 
 The order of a truncation is: memory, so that nobody reads what goes; then whole segments from the newest down,
 each durably before the next, so that a crash leaves no gap; then the rest of one file.
@@ -10,6 +11,7 @@ Source: Kafka's `UnifiedLog`, `LocalLog`, `LogLoader`; KIP-107 (DeleteRecords).
 """
 
 from bisect import bisect_right
+from errno import EDQUOT, ENOSPC
 
 from rafka.core.effects import Rename, Sync, SyncDir, Truncate, Unlink
 from rafka.core.errors import CorruptRecord, ErrorCode, StorageError
@@ -17,6 +19,7 @@ from rafka.core.events import Failed
 from rafka.core.log.chain import UNKNOWN
 from rafka.core.log.checkpoint import LOG_START, log_start_text, prepare
 from rafka.core.log.directory import discard, ensure
+from rafka.core.log.index import INDEX, TIME_INDEX
 from rafka.core.log.opening import Opening
 from rafka.core.log.retention import expired
 from rafka.core.log.segment import Place, Segment
@@ -60,12 +63,29 @@ class Log(Opening):
         if offset <= self.log_start_offset:
             return None
         try:
-            yield from self._raise_start(offset)
+            try:
+                yield from self._raise_start(offset)
+            except StorageError as error:
+                if error.errno not in (ENOSPC, EDQUOT) or not (yield from self._make_room(offset)):
+                    raise
+                yield from self._raise_start(offset)
         except StorageError as error:
             self._out.note("error", "log start not raised", log=self.directory, reason=str(error))
             return ErrorCode.KAFKA_STORAGE_ERROR
         self._drop(now)
         return None
+
+    def _make_room(self, offset: int) -> Script[bool]:
+        """Give up the indexes of segments below `offset`: the disk is too full to say that they go, so nothing would.
+
+        Indexes only ever save time: if the segments stay after all, they are made anew. Says whether there were any.
+        """
+        ended = self.segments[: max(bisect_right(self.segments, offset, key=_base_offset) - 1, 0)]
+        going = [segment for segment in ended if segment.is_kept]
+        for segment in going:
+            yield Unlink(self._beside(segment, INDEX))
+            yield Unlink(self._beside(segment, TIME_INDEX))
+        return bool(going)
 
     def retain(self, high_watermark: int, now: Now) -> Script[int]:
         """Let the segments go that retention does not keep any more; return how many bytes that were.

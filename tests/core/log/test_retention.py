@@ -1,5 +1,7 @@
 """When segments end and when they go, claim by claim. The names are those of the settings."""
 
+import errno
+
 import pytest
 
 from rafka.core.log.retention import expired, must_roll, roll_ms
@@ -137,6 +139,49 @@ def test_files_stay_for_file_delete_delay_ms_and_the_log_start_is_durable_before
         again = Keyed(world.config, world.disk, seed)
         assert again.log.log_start_offset == start, "whatever files a crash leaves"
         assert again.read() == [record for record in world.sent if record[0] >= start]
+
+
+def full_disk(failures: int) -> Keyed:
+    """A log that has more than it keeps; the next writes fail for want of space."""
+    world = Keyed(small(cleanup_compact=False, retention_bytes=500, file_delete_delay_ms=1000))
+    for n in range(12):
+        world.append((b"k", bytes([n]) * 60))
+    world.settle()
+    for number in range(failures):
+        world.disk.fail("write", errno.ENOSPC, number)
+    return world
+
+
+def test_on_a_full_disk_what_is_to_go_makes_the_room_that_saying_so_takes() -> None:
+    world = full_disk(1)
+    assert world.script(world.log.retain(world.log.durable_offset, world.now)) > 0
+    start = world.log.log_start_offset
+    assert start > 0
+    assert "00000000000000000000.timeindex" not in world.files()
+    for seed in range(5):
+        again = Keyed(world.config, world.disk, seed)
+        assert again.log.log_start_offset == start
+        assert again.read() == [record for record in world.sent if record[0] >= start]
+
+
+def test_if_even_that_is_not_enough_nothing_goes_and_the_indexes_are_made_anew() -> None:
+    world = full_disk(2)
+    assert world.script(world.log.retain(world.log.durable_offset, world.now)) == 0
+    assert world.log.log_start_offset == 0
+    assert [name for name in world.files() if name.endswith(".tmp")] == []
+    assert world.read() == world.sent
+    for seed in range(5):
+        again = Keyed(world.config, world.disk, seed)
+        assert again.read() == world.sent
+    assert world.script(world.log.retain(world.log.durable_offset, world.now)) > 0, "later there is room"
+
+
+def test_another_error_than_a_full_disk_costs_no_indexes() -> None:
+    world = full_disk(0)
+    before = world.files()
+    world.disk.fail("write", errno.EIO)
+    assert world.script(world.log.retain(world.log.durable_offset, world.now)) == 0
+    assert world.files() == before
 
 
 def test_what_is_wholly_over_makes_room_while_appends_go_on() -> None:
