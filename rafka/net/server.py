@@ -72,6 +72,9 @@ class Server:
     _released: list[Requested] = attrs.field(factory=list)
     """Requests that were held back and may be worked at in the next turn."""
     _sweep_at: MonoNs | None = None
+    accepted: int = 0
+    """How many connections were served so far, and how many refused."""
+    refused: int = 0
 
     def handle(self, event: Event, now: Now) -> None:
         """Take one event; what is about connections stays here, the rest is the node's."""
@@ -93,6 +96,8 @@ class Server:
 
     def tick(self, now: Now) -> None:
         """Let the node do what is due, and close who has been silent for too long."""
+        if self.protocol.left:  # nobody has told when the last turn ended
+            self.protocol.settle(now.mono)
         released, self._released = self._released, []
         for request in released:
             connection = self._connections.get(request.conn)
@@ -124,6 +129,11 @@ class Server:
             return self._sweep_at if node_at is None else node_at
         return min(node_at, self._sweep_at)
 
+    @property
+    def connections(self) -> int:
+        """How many connections are served now."""
+        return len(self._connections)
+
     def check(self) -> None:
         """Assert what must hold between turns."""
         assert not self._effects
@@ -141,6 +151,7 @@ class Server:
         if self._per_ip.get(ip, 0) >= self.limits.connections_per_ip_max:
             self._refuse(event, "max.connections.per.ip", self.limits.connections_per_ip_max)
             return
+        self.accepted += 1
         session = Session(event.conn, self.protocol, self.limits.frame_bytes_max)
         self._connections[event.conn] = _Connection(session, ip, now.mono)
         self._count(ip, 1)
@@ -149,6 +160,7 @@ class Server:
         self.node.handle(event, now)
 
     def _refuse(self, event: Connected, setting: str, limit: int) -> None:
+        self.refused += 1
         self._effects.append(Close(event.conn, f"{setting} is reached"))
         self._note("warning", "connection refused", peer=event.peer, setting=setting, limit=limit)
 
@@ -165,6 +177,7 @@ class Server:
             return  # bytes that were on their way when we closed
         session = connection.session
         was_mid_frame = session.frames.is_mid_frame
+        session.now = now.mono
         try:
             requests = session.receive(event.data)
         except RemoteProtocolError as error:
@@ -178,6 +191,7 @@ class Server:
         connection = self._connections.get(event.conn)
         if connection is None or connection.is_closing:
             return
+        connection.session.now = now.mono
         try:
             requests = connection.session.filled()
         except RemoteProtocolError as error:

@@ -21,9 +21,11 @@ from rafka.core.errors import ErrorCode, RemoteProtocolError
 from rafka.core.events import Requested
 from rafka.core.message import Message, codec, decode_prefix, encode
 from rafka.core.message.wire import skip_tags
-from rafka.core.types import ConnId, FileSlice, Piece
+from rafka.core.types import ConnId, FileSlice, MonoNs, Piece
 from rafka.net.frame import SIZE, Frames
+from rafka.net.kafka.meter import Meter
 
+FETCH = 1
 API_VERSIONS = 18
 _HEADER = Struct(">hhih")
 """api key, api version, correlation id, length of the client id (-1: none)."""
@@ -46,10 +48,13 @@ class _Dialect:
     decode: hand-written, or None for the compiled codec of `request`; encode likewise.
     """
 
-    __slots__ = ("decode", "encode", "has_tags", "head", "head_tags", "key", "request", "version")
+    __slots__ = ("decode", "encode", "has_tags", "head", "head_tags", "key", "meter", "request", "version")
 
-    def __init__(self, key: int, version: int, decode: Decoder | None, encode: Encoder | None) -> None:
+    def __init__(
+        self, key: int, version: int, decode: Decoder | None, encode: Encoder | None, meter: Meter
+    ) -> None:
         self.key = key
+        self.meter = meter
         self.version = version
         self.decode = decode
         self.encode = encode
@@ -65,9 +70,10 @@ class Protocol:
 
     served: for each API key the lowest and highest version, what ApiVersions advertises.
     decoders, encoders: hand-written codecs by API key (Produce, Fetch); all others use the compiled ones.
+    meters: what is counted of each API that was used; left: answers that left and are not counted yet.
     """
 
-    __slots__ = ("_dialects", "decoders", "encoders", "served")
+    __slots__ = ("_dialects", "decoders", "encoders", "left", "meters", "served")
 
     def __init__(
         self,
@@ -81,6 +87,8 @@ class Protocol:
         self.decoders = decoders or {}
         self.encoders = encoders or {}
         self._dialects: dict[tuple[int, int], _Dialect] = {}
+        self.meters: dict[int, Meter] = {}
+        self.left: list[_Slot] = []
 
     def dialect(self, api_key: int, version: int) -> _Dialect | None:
         """Return how to speak an API in a version; None if it is not served."""
@@ -95,17 +103,33 @@ class Protocol:
 
     def speak(self, api_key: int, version: int) -> _Dialect:
         """Return how to speak an API in a version, served or not."""
-        return _Dialect(api_key, version, self.decoders.get(api_key), self.encoders.get(api_key))
+        decode, encode = self.decoders.get(api_key), self.encoders.get(api_key)
+        return _Dialect(api_key, version, decode, encode, self.meters.setdefault(api_key, Meter()))
+
+    def settle(self, ended: MonoNs) -> None:
+        """Count how long the answers that left since the last call have taken, up to `ended`."""
+        begun, dialect, alike = MonoNs(0), None, 0
+        for slot in self.left:
+            if slot.begun == begun and slot.dialect is dialect:
+                alike += 1  # nearly always: what came in one turn leaves in one
+                continue
+            if dialect is not None:
+                dialect.meter.durations.add(ended - begun, alike)
+            begun, dialect, alike = slot.begun, slot.dialect, 1
+        if dialect is not None:
+            dialect.meter.durations.add(ended - begun, alike)
+        self.left.clear()
 
 
 class _Slot:
-    """The place of one request in the order of answers."""
+    """The place of one request in the order of answers. begun: when it was received."""
 
-    __slots__ = ("correlation_id", "dialect", "pieces")
+    __slots__ = ("begun", "correlation_id", "dialect", "pieces")
 
-    def __init__(self, dialect: _Dialect, correlation_id: int) -> None:
+    def __init__(self, dialect: _Dialect, correlation_id: int, begun: MonoNs) -> None:
         self.dialect = dialect
         self.correlation_id = correlation_id
+        self.begun = begun
         self.pieces: Sequence[Piece] | None = None
         """The whole answer, framed; empty for a request that wants none; None until it is known."""
 
@@ -114,10 +138,10 @@ class Session:
     """One connection: `receive`, `filled` take bytes in, `answer` takes responses, `drain` gives bytes out.
 
     The `correlation` of a Requested is the session's own count, not the client's correlation id, which a
-    client may use twice.
+    client may use twice. now: the time of the turn, set before bytes are taken in; only durations are made of it.
     """
 
-    __slots__ = ("_conn", "_count", "_order", "_protocol", "_slots", "frames", "has_answers")
+    __slots__ = ("_conn", "_count", "_order", "_protocol", "_slots", "frames", "has_answers", "now")
 
     def __init__(self, conn: ConnId, protocol: Protocol, frame_bytes_max: int) -> None:
         self.frames = Frames(frame_bytes_max)
@@ -129,6 +153,7 @@ class Session:
         """The slots without an answer, by correlation."""
         self.has_answers = False
         """Whether something was answered since the last drain."""
+        self.now = MonoNs(0)
 
     @property
     def unanswered(self) -> int:
@@ -154,7 +179,10 @@ class Session:
         slot = self._slots.pop(correlation)
         slot.pieces = () if body is None else _framed(slot, body)
         self.has_answers = True
-        return slot.dialect.key
+        key = slot.dialect.key
+        if key > FETCH and isinstance(body, Message):  # Produce and Fetch: see the node
+            slot.dialect.meter.failed(body)
+        return key
 
     def drain(self) -> list[Piece]:
         """Give up the pieces that may leave: answers whose requests have no unanswered one before them."""
@@ -162,10 +190,11 @@ class Session:
             return []
         self.has_answers = False
         order = self._order
+        left = self._protocol.left
         pieces: list[Piece] = []
         small = 0
         while order and (answer := order[0].pieces) is not None:
-            order.popleft()
+            left.append(order.popleft())
             for piece in answer:
                 if isinstance(piece, FileSlice) or len(piece) > _JOIN_BYTES:
                     _join(pieces, small)
@@ -180,6 +209,7 @@ class Session:
         """Read frames: requests, but for those to which the session itself has the answer."""
         requests: list[Requested] = []
         dialect_of = self._protocol.dialect
+        now = self.now
         for frame in frames:
             try:
                 api_key, version, correlation_id, id_length = _HEADER.unpack_from(frame, 0)
@@ -198,7 +228,7 @@ class Session:
                 assert dialect.request is not None
                 body = decode_prefix(dialect.request, version, frame[position:])
             self._count = count = self._count + 1
-            slot = _Slot(dialect, correlation_id)
+            slot = _Slot(dialect, correlation_id, now)
             self._order.append(slot)
             self._slots[count] = slot
             requests.append(Requested(self._conn, count, api_key, version, client_id, body))
@@ -207,8 +237,10 @@ class Session:
     def _refuse(self, api_key: int, version: int, correlation_id: int) -> None:
         if api_key != API_VERSIONS:
             raise RemoteProtocolError(f"API {api_key} version {version} is not served here")
-        slot = _Slot(self._protocol.speak(api_key, 0), correlation_id)
-        slot.pieces = _framed(slot, _unsupported(self._protocol.served[API_VERSIONS]))
+        slot = _Slot(self._protocol.speak(api_key, 0), correlation_id, self.now)
+        answer = _unsupported(self._protocol.served[API_VERSIONS])
+        slot.pieces = _framed(slot, answer)
+        slot.dialect.meter.failed(answer)
         self._order.append(slot)
         self.has_answers = True
 

@@ -1,0 +1,74 @@
+"""What is counted of requests: how long each took, which errors it was answered with."""
+
+from rafka.core.api import APIS
+from rafka.core.api.list_groups_request import ListGroupsRequest
+from rafka.core.api.list_groups_response import ListGroupsResponse
+from rafka.core.api.offset_commit_response import (
+    OffsetCommitResponse,
+    OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
+)
+from rafka.core.errors import ErrorCode
+from rafka.core.message import Message
+from rafka.core.types import ConnId, MonoNs
+from rafka.net.kafka.codes import codes_of
+from rafka.net.kafka.session import Protocol, Session, request_bytes
+
+LIST_GROUPS = 16
+
+
+def ask(api_key: int, request: Message, version: int = 0) -> memoryview:
+    data = request_bytes(request, api_key=api_key, version=version, correlation_id=1, client_id=None)
+    return memoryview(bytearray(data))
+
+
+def session() -> tuple[Session, Protocol]:
+    protocol = Protocol({LIST_GROUPS: (0, 5), 18: (0, 4)})
+    return Session(ConnId(1), protocol, 1 << 20), protocol
+
+
+def test_a_request_takes_from_the_turn_it_came_in_to_the_end_that_is_told() -> None:
+    s, protocol = session()
+    s.now = MonoNs(1_000)
+    first, second = s.receive(memoryview(bytearray(bytes(ask(LIST_GROUPS, ListGroupsRequest())) * 2)))
+    s.now = MonoNs(5_000)
+    (third,) = s.receive(ask(LIST_GROUPS, ListGroupsRequest()))
+    for request in (first, third):
+        s.answer(request.correlation, ListGroupsResponse())
+    s.drain()
+    assert len(protocol.left) == 1  # the third waits behind the second
+    protocol.settle(MonoNs(9_000))
+    s.answer(second.correlation, ListGroupsResponse())
+    s.drain()
+    protocol.settle(MonoNs(13_000))
+    durations = protocol.meters[LIST_GROUPS].durations
+    assert durations.total == 8_000 + 12_000 + 8_000
+    assert {i: n for i, n in enumerate(durations.counts) if n} == {13: 2, 14: 1}
+    assert protocol.left == []
+
+
+def test_error_codes_are_counted_wherever_they_are_in_an_answer() -> None:
+    rows = [
+        OffsetCommitResponsePartition(partition_index=i, error_code=code) for i, code in enumerate((0, 3, 3))
+    ]
+    answer = OffsetCommitResponse(topics=[OffsetCommitResponseTopic(name="t", partitions=rows)])
+    assert list(codes_of(answer)) == [0, 3, 3]
+    s, protocol = session()
+    (request,) = s.receive(ask(LIST_GROUPS, ListGroupsRequest()))
+    s.answer(request.correlation, ListGroupsResponse(error_code=ErrorCode.COORDINATOR_NOT_AVAILABLE))
+    assert protocol.meters[LIST_GROUPS].errors == {15: 1}
+
+
+def test_an_unknown_version_of_api_versions_counts_as_its_error() -> None:
+    s, protocol = session()
+    head = bytes.fromhex("0012 7fff 00000001 ffff")  # ApiVersions, version 32767, correlation 1, no client id
+    assert s.receive(memoryview(bytearray(len(head).to_bytes(4, "big") + head))) == []
+    assert protocol.meters[18].errors == {ErrorCode.UNSUPPORTED_VERSION: 1}
+
+
+def test_every_answer_that_kafka_has_can_be_looked_at() -> None:
+    for api in APIS.values():
+        answer = api.response()
+        assert all(code == 0 for code in codes_of(answer)), api.name
+        has_code = any(row[0] == "error_code" for row in answer.SCHEMA)
+        assert (next(codes_of(answer), None) is not None) == has_code
