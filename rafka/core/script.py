@@ -6,7 +6,6 @@ ends, the `Running` is put into `out.moved`, where its parent finds it with `res
 """
 
 from collections.abc import Generator
-from copy import copy
 from typing import Generic, TypeAlias, TypeVar
 
 import attrs
@@ -60,8 +59,13 @@ class Running(Generic[T]):
 
 def with_token(effect: DiskEffect, token: Token) -> DiskEffect:
     """Give a copy of what a script yielded, with a token that somebody waits for."""
-    asked = copy(effect)  # the script's own effect stays as it was yielded
-    object.__setattr__(asked, "token", token)
+    kind = type(effect)
+    asked = kind.__new__(
+        kind
+    )  # the script's own effect stays as it was yielded; `copy` takes four times as long
+    for name in kind.__match_args__:
+        setattr(asked, name, getattr(effect, name))
+    asked.token = token  # type: ignore[misc]  # it is ours still
     return asked
 
 

@@ -6,7 +6,7 @@ from copy import copy
 from rafka.core.config.settings import Settings
 from rafka.core.coordinator.group.routing import OFFSETS_TOPIC
 from rafka.core.effects import Effect, Write
-from rafka.core.events import Done, Event, Failed, Synced, Written
+from rafka.core.events import Connected, Disconnected, Done, Event, Failed, Synced, Written
 from rafka.core.log.log import Log
 from rafka.core.machine import Entropy
 from rafka.core.node.node import Identity, Node
@@ -23,6 +23,8 @@ from rafka.sim.life import Boot
 IDENTITY = Identity(1, "c2ltdWxhdGVkLWNsdXN0ZXI", Uuid(b"simulated-disk-1"), "/sim")
 LOG_EVENTS = frozenset((Written, Synced, Done, Failed))
 METADATA = "__cluster_metadata-0"
+ALL_EVERY = 64
+"""Every so many turns what no turn should have touched is looked at too."""
 
 
 class Broker(Server):
@@ -32,13 +34,19 @@ class Broker(Server):
         super().__init__(node, protocol, limits)
         self.core = node
         self._touched: dict[str, None] = {}
+        self._must_count = False
+        """Whether connections have come or gone since they were last counted."""
+        self._turns = 0
         self._ends: dict[Log, tuple[int, int]] = {}
         """Log start and durable offset of each log when it was last looked at: neither goes back in one life."""
 
     def handle(self, event: Event, now: Now) -> None:
         """Take one event."""
-        if type(event) in LOG_EVENTS:
+        kind = type(event)
+        if kind in LOG_EVENTS:
             self._touched[event.file] = None  # type: ignore[union-attr]  # those of LOG_EVENTS have one
+        elif kind in (Connected, Disconnected):
+            self._must_count = True
         super().handle(event, now)
 
     def drain(self) -> list[Effect]:
@@ -51,7 +59,10 @@ class Broker(Server):
 
     def check(self) -> None:
         """Assert every invariant of the sessions, and of the logs that the turn has touched."""
-        super().check()
+        self._turns += 1
+        if self._must_count or self._effects or self._sendable or not self._turns % ALL_EVERY:
+            self._must_count = False
+            super().check()
         if not self._touched:
             return
         directories = dict.fromkeys(file.partition("/")[0] for file in self._touched)

@@ -21,6 +21,8 @@ from rafka.sim.talk import Lost, Script, Step, Wait
 EARLIEST, LATEST = -2, -1
 NO_SESSION = (0, 0)
 NO_EPOCH = -1
+PLENTY = (1 << 20, 1 << 20)
+"""Bounds for those who want to see everything soon: readers at work have shown that small fetches come to the end."""
 POLLED = 3
 """Partitions in one fetch."""
 Place = tuple[str, int]
@@ -31,11 +33,14 @@ Steps = Generator[Step, list[Message], Any]
 class Reader:
     """One reader. `positions`: what it reads next, of each partition."""
 
-    def __init__(self, name: str, scene: Scene, chance: Chance) -> None:
+    def __init__(self, name: str, scene: Scene, chance: Chance, *, is_modest: bool = True) -> None:
         self.name = name
         self.scene = scene
         self.chance = chance
         self.process = scene.process(name)
+        knobs = scene.knobs
+        self._bytes = (knobs.fetch_bytes, knobs.partition_fetch_bytes) if is_modest else PLENTY
+        """The bounds of a fetch and of a partition in it."""
         self.positions: dict[Place, int] = {}
         self.ends: dict[Place, int] = {}
         """High watermark of each partition, as last heard."""
@@ -169,13 +174,13 @@ class Reader:
                 FetchPartition(
                     partition=index,
                     fetch_offset=self.positions[name, index],
-                    partition_max_bytes=knobs.partition_fetch_bytes,
+                    partition_max_bytes=self._bytes[1],
                 )
             )
         return FetchRequest(
             max_wait_ms=knobs.fetch_wait_ms,
             min_bytes=1,
-            max_bytes=knobs.fetch_bytes,
+            max_bytes=self._bytes[0],
             session_id=self._session[0],
             session_epoch=self._session[1] if knobs.has_sessions else NO_EPOCH,
             topics=list(topics.values()),

@@ -27,6 +27,7 @@ KILLS_MAX = 40
 """No more crashes than that in one run: a broker that never comes up shows nothing."""
 SITE_KINDS = (Write, Sync, SyncDir, Rename, Truncate, Unlink, Send)
 TELLING = (Rename, Truncate, Unlink)
+OF_CLIENTS = ("client.crash", "client.zombie", "client.hang-up", "net.clog")
 
 
 class Nemesis(Watch):
@@ -59,7 +60,8 @@ class Nemesis(Watch):
         self._swizzle = world.book.source("net.swizzle", "clients")
         self._sites: dict[str, Source | None] = {}
         self._hits: dict[str, int] = {}
-        self._of_clients: dict[str, list[Source | None]] = {}
+        self._of_clients: dict[str, list[Source]] = {}
+        """By client those of its kinds that are on."""
         world.watch = self
 
     def begin(self) -> None:
@@ -101,12 +103,15 @@ class Nemesis(Watch):
     def _look_at_clients(self) -> None:
         world = self.world
         for name in list(self.clients):
-            sources = self._client_sources(name)
-            strengths = [source.strikes() if source is not None else 0.0 for source in sources]
-            crash, zombie, hang_up, clog = strengths
+            struck = {
+                source.kind: strength
+                for source in self._client_sources(name)
+                if (strength := source.strikes())
+            }
             talker = self.clients[name]
-            if talker.is_done:
+            if talker.is_done or not struck:
                 continue
+            crash, zombie, hang_up, clog = (struck.get(kind, 0.0) for kind in OF_CLIENTS)
             if crash:
                 talker.kill()
                 self.reborn.append(name)
@@ -123,12 +128,11 @@ class Nemesis(Watch):
                 if stopped < 0.5:
                     world.at(world.time_ns + int(stopped * 2 * CUT_NS / 3), self._swizzled, (talker, length))
 
-    def _client_sources(self, name: str) -> list[Source | None]:
-        key = f"client {name}"
-        found = self._of_clients.get(key)
+    def _client_sources(self, name: str) -> list[Source]:
+        found = self._of_clients.get(name)
         if found is None:
-            kinds = ("client.crash", "client.zombie", "client.hang-up", "net.clog")
-            found = self._of_clients[key] = [self.world.book.source(kind, name) for kind in kinds]
+            sources = (self.world.book.source(kind, name) for kind in OF_CLIENTS)
+            found = self._of_clients[name] = [source for source in sources if source is not None]
         return found
 
     def _swizzled(self, what: tuple[Talker, float]) -> None:

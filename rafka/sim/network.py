@@ -28,7 +28,8 @@ TAIL_NS = 1_000 * MS
 STALL_NS = 2_000 * MS
 GONE_NS = 8_000 * MS
 """After how long at most the broker learns that a client has gone without a word."""
-PARTIAL_BYTES = 1024
+PARTIAL_BYTES = 160
+"""The greeting, and the first frame or two; every one is an event, and what they show they show soon."""
 SLOW_BYTES = 400
 PACE_NS = 10 * MS
 """A slow connection passes so many bytes at most, and then waits for this long."""

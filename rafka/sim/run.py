@@ -12,6 +12,7 @@ Phases (SIMULATION: boot, chaos, heal, verify):
 import gc
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import attrs
@@ -93,9 +94,7 @@ def run(  # noqa: PLR0913 – what a run may be asked for
     wrap: changes what is booted, for planted bugs; prepare: is shown the run before it begins.
     """
     was_enabled = gc.isenabled()
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()  # modules, classes and codecs: no run's collection looks at them again
+    _freeze_modules()
     gc.disable()
     try:
         one = Run(seed, profile, only, time_ms, clients, keep_trace, history, wrap)
@@ -106,6 +105,13 @@ def run(  # noqa: PLR0913 – what a run may be asked for
         gc.collect()  # the cycles that the run before has left
         if was_enabled:
             gc.enable()
+
+
+@cache
+def _freeze_modules() -> None:
+    """Let no run's collection look at modules, classes and codecs again; once a process."""
+    gc.collect()
+    gc.freeze()
 
 
 class Run:
@@ -337,7 +343,7 @@ class Run:
 
     def _read_all(self, name: str) -> dict[Place, dict[int, str]]:
         """Read every partition from start to end, and hold it against the ledger."""
-        reader = Reader(name, self.scene, self.chance.fork(name))
+        reader = Reader(name, self.scene, self.chance.fork(name), is_modest=False)
         reader.read_back = {}
         self.world.talk(name, self._reading(reader), timeout_ms=READ_TIMEOUT_MS)
         self.world.run(limit_ms=SETTLE_MS, events_max=SETTLE_EVENTS)

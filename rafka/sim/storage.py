@@ -77,10 +77,15 @@ class Storage:
 
     def submit(self, effect: DiskEffect) -> None:
         """Let an operation be performed, and answered if it asks for that or fails."""
-        at = self._clock.time_ns + self._chance.around(self._mean_ns) + self._faults.delay_ns(self._mean_ns)
+        now = self._clock.time_ns
+        at = now + self._chance.around(self._mean_ns) + self._faults.delay_ns(self._mean_ns)
         performed_at = self._performed_at
         name = effect.file
-        at = max(at, performed_at.get(name, 0))
+        last = performed_at.get(name, 0)
+        if last < now and type(effect) is Read:
+            self._read(effect, at)
+            return
+        at = max(at, last)
         performed_at[name] = at
         if type(effect) is Rename:
             at = max(at, performed_at.get(effect.to, 0))
@@ -89,6 +94,13 @@ class Storage:
         self._unperformed[operation] = None
         self._unanswered += 1
         self._clock.at(at, self._perform, operation)
+
+    def _read(self, effect: Read, at: int) -> None:
+        """Perform a read of a file on which nothing is under way: whenever that is done, it brings the same."""
+        operation = _Operation(effect)
+        operation.event = self._faults.perform(effect, self._clock.time_ns)
+        self._unanswered += 1
+        self._clock.at(at + self._chance.around(self._mean_ns), self._answered, operation)
 
     def kill(self) -> None:
         """The process has died: some of what it asked for is performed, nothing is answered."""

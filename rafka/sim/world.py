@@ -58,6 +58,8 @@ class World:
         self.crashes: list[str] = []
         """What has happened to the broker: "kill", "power"."""
         self.talkers: list[Talker] = []
+        self._busy: list[Talker] = []
+        """All that may not be done."""
         self.handed = 0
         self.popped = 0
         """Entries taken from the heap."""
@@ -134,7 +136,11 @@ class World:
         raise Stuck(f"after {self.time_ns // MS} ms, waiting: {waiting}")
 
     def _all_done(self) -> bool:
-        return all(talker.is_done for talker in self.talkers)
+        """Say whether nobody has anything to do any more; asked before each event, so the done are looked at once."""
+        busy = self._busy
+        while busy and busy[-1].is_done:
+            busy.pop()
+        return not busy
 
     # ---- clients -------------------------------------------------------------------------------------
 
@@ -142,6 +148,7 @@ class World:
         """Add a client; it begins in a moment. timeout_ms: how long it waits for answers; 0: for ever."""
         talker = Talker(name, self.overhear(name, script), self, timeout_ms=timeout_ms)
         self.talkers.append(talker)
+        self._busy.append(talker)
         self.at(self.time_ns + self._chance.around(MS), Talker.start, talker)
         return talker
 

@@ -97,7 +97,14 @@ def _short_write(plant: Plant) -> None:
     plant.patch(Disk, "_write", write)
 
 
-@bug("L07", "KAFKA-15375", "a link vouches for batches before the sync that makes them durable", "LO1", "LV")
+@bug(
+    "L07",
+    "KAFKA-15375",
+    "a link vouches for batches before the sync that makes them durable",
+    "LO1",
+    "LV",
+    "assertion",
+)
 def _links_too_early(plant: Plant) -> None:
     def flush(original: Any, log: Any, now: Now) -> None:
         original(log, now)
