@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PURE = ("rafka/core", "rafka/net", "rafka/client")
+PURE = ("rafka/core", "rafka/net", "rafka/observe", "rafka/client")
 FACES = {
     f"rafka/client/{name}.py"
     for name in ("aio", "asynchronous", "blocking", "driving", "on_trio", "selecting", "world")

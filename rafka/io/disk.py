@@ -16,6 +16,7 @@ Names (Rename, Unlink) never wait: an operation under way holds its descriptor, 
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -36,6 +37,7 @@ from rafka.core.effects import (
 from rafka.core.events import DiskEvent, Done, Event, Failed, Listed, Loaded, Measured, Synced, Written
 from rafka.core.types import File, Token
 from rafka.io.files import Files, OpenFile, write_all
+from rafka.observe.tally import DIRECTORY, FILE, Tally
 
 
 class Operation(Protocol):
@@ -60,10 +62,11 @@ class Background(Protocol):
 class Disk:
     """Performs disk effects for one machine. answers: where events go; pending: operations in flight."""
 
-    def __init__(self, files: Files, background: Background, answers: list[Event]) -> None:
+    def __init__(self, files: Files, background: Background, answers: list[Event], tally: Tally) -> None:
         self.files = files
         self.background = background
         self.answers = answers
+        self.tally = tally
         self.pending = 0
         self.perform: dict[type[Effect], Callable[..., None]] = {
             Write: self._write,
@@ -82,6 +85,12 @@ class Disk:
         """Report an event, unless nobody asked and all went well."""
         if event.token or isinstance(event, Failed):
             self.answers.append(event)
+
+    def synced(self, kind: int, began: int, result: int) -> None:
+        """Count a sync that has ended. kind: FILE or DIRECTORY; began: monotonic ns."""
+        self.tally.syncs[kind].add(time.monotonic_ns() - began)
+        if result < 0:
+            self.tally.sync_failures[kind] += 1
 
     def fail(self, file: File, token: Token, op: str, error: OSError) -> None:
         """Report a failure."""
@@ -222,9 +231,10 @@ class Disk:
 class Syncing:
     """One fdatasync in flight."""
 
-    __slots__ = ("disk", "effect", "fd", "opened")
+    __slots__ = ("began", "disk", "effect", "fd", "opened")
 
     def __init__(self, disk: Disk, opened: OpenFile, effect: Sync) -> None:
+        self.began = time.monotonic_ns()
         self.disk = disk
         self.opened = opened
         self.effect = effect
@@ -234,6 +244,7 @@ class Syncing:
         """Answer Synced or Failed, and let the next one start."""
         effect = self.effect
         self.opened.syncing = False
+        self.disk.synced(FILE, self.began, result)
         if result < 0:
             self.disk.fail(effect.file, effect.token, "sync", OSError(-result, os.strerror(-result)))
         else:
@@ -244,9 +255,10 @@ class Syncing:
 class SyncingDir:
     """One fsync of a directory in flight; owns its descriptor."""
 
-    __slots__ = ("disk", "effect", "fd")
+    __slots__ = ("began", "disk", "effect", "fd")
 
     def __init__(self, disk: Disk, fd: int, effect: SyncDir) -> None:
+        self.began = time.monotonic_ns()
         self.disk = disk
         self.fd = fd
         self.effect = effect
@@ -255,6 +267,7 @@ class SyncingDir:
         """Answer Done or Failed."""
         os.close(self.fd)
         self.disk.pending -= 1
+        self.disk.synced(DIRECTORY, self.began, result)
         if result < 0:
             error = OSError(-result, os.strerror(-result))
             self.disk.fail(self.effect.file, self.effect.token, "syncdir", error)

@@ -20,6 +20,7 @@ import gc
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -43,6 +44,7 @@ from rafka.io.sockets import (
     listening_socket,
     prepare,
 )
+from rafka.observe.tally import Tally
 
 ACCEPT_PAUSE_NS = 100_000_000
 """How long nobody is accepted once descriptors have run out."""
@@ -67,7 +69,9 @@ GC_THRESHOLD = 50_000
 
 
 class Driver(Protocol):
-    """Runs one machine against the real world."""
+    """Runs one machine against the real world. tally: what it counts meanwhile."""
+
+    tally: Tally
 
     def run(self, machine: Machine, data_dir: str) -> int:
         """Take turns until the machine asks to Stop; give its exit code. data_dir: exists, and is ours alone."""
@@ -104,7 +108,9 @@ class Poller(Background, Protocol):
 class Engine:
     """Turns of one machine. The driver calls readable, writable, acceptable, terminated and turn."""
 
-    def __init__(self, machine: Machine, data_dir: str, poller: Poller, journal: Journal) -> None:
+    def __init__(
+        self, machine: Machine, data_dir: str, poller: Poller, journal: Journal, tally: Tally
+    ) -> None:
         limit = raise_descriptor_limit()
         self.machine = machine
         self.poller = poller
@@ -112,7 +118,8 @@ class Engine:
         self.events: list[Event] = []
         self.files = Files(data_dir, max(FILES_MIN, min(limit // 4, FILES_MAX)))
         self.connections_max = max(1, limit - self.files.limit - DESCRIPTORS_KEPT)
-        self.disk = Disk(self.files, poller, self.events)
+        self.disk = Disk(self.files, poller, self.events, tally)
+        self.tally = tally
         self.connections: dict[int, Connection] = {}
         self.listeners: list[socket.socket] = []
         self.exit_code: int | None = None
@@ -202,6 +209,7 @@ class Engine:
                 break
         if self._unflushed:
             self._flush_all()
+        self.tally.turns.add(time.monotonic_ns() - now.mono)
         return None
 
     @property
@@ -233,7 +241,7 @@ class Engine:
         for index, conn in enumerate(ready):
             if share <= 0:
                 self._ready = ready[index:] + self._ready
-                return
+                break
             if conn.is_paused or conn.is_choked or conn.has_ended:
                 continue  # stays readable; Resume looks again
             conn.is_readable = False
@@ -246,6 +254,7 @@ class Engine:
                 self.poller.rearm(conn, is_drained=True)
             except OSError as error:
                 self._end(conn, error.strerror or "connection lost")
+        self.tally.received_bytes += TURN_BYTES_MAX - share
 
     def _receive(self, conn: Connection) -> int:
         room = self._slab.room
@@ -323,6 +332,7 @@ class Engine:
             if conn.has_ended or conn.is_blocked:
                 continue
             share -= self._flush(conn)
+        self.tally.sent_bytes += TURN_BYTES_MAX - share
         if postponed:
             self._unflushed = postponed + self._unflushed
 
@@ -441,6 +451,7 @@ class Engine:
                     continue  # the peer gave up before we took it
                 if len(self.connections) >= self.connections_max:
                     sock.close()
+                    self.tally.turned_away += 1
                     self._pause_accepting(os.strerror(errno.EMFILE), now)
                     return
                 self._accepted(sock, peer)
@@ -465,6 +476,7 @@ class Engine:
             for listener in self._acceptable:
                 with contextlib.suppress(OSError):
                     listener.accept()[0].close()
+                    self.tally.turned_away += 1
         self._reserve = _reserve()
 
     def _pause_accepting(self, why: str, now: int) -> None:

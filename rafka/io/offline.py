@@ -14,6 +14,7 @@ from rafka.core.types import Token
 from rafka.io.disk import Disk, Operation
 from rafka.io.disk import Reading as PendingRead
 from rafka.io.files import Files
+from rafka.observe.tally import Tally
 
 T = TypeVar("T")
 ASKED = Token(1)
@@ -55,7 +56,7 @@ class Writing(Reading):
     def __init__(self, root: str) -> None:
         super().__init__(root)
         self._answers: list[Event] = []
-        self._disk = Disk(self._files, _AtOnce(), self._answers)
+        self._disk = Disk(self._files, _AtOnce(), self._answers, Tally())
 
     def perform(self, effect: DiskEffect) -> DiskEvent:
         """Perform one effect and answer it."""

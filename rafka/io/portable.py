@@ -22,6 +22,7 @@ from rafka.io.disk import Operation, Reading
 from rafka.io.driver import Engine, calm_collector
 from rafka.io.journal import Journal, journal
 from rafka.io.sockets import Connection
+from rafka.observe.tally import Tally
 
 THREADS = 8
 EDGES_A_TURN = 1024
@@ -37,6 +38,7 @@ class PortableDriver:
             readiness = Edges if hasattr(select, "epoll") and hasattr(os, "eventfd") else Tasks
         self._make_readiness = readiness
         self._readiness: Edges | Tasks
+        self.tally = Tally()
         self._journal = notes if notes is not None else journal()
         self._token: trio.lowlevel.TrioToken | None = None
         self._is_terminated = self._is_ending = False
@@ -70,7 +72,7 @@ class PortableDriver:
 
     async def _main(self, machine: Machine, data_dir: str) -> int:
         self._limiter = trio.CapacityLimiter(THREADS)
-        self._engine = engine = Engine(machine, data_dir, self, self._journal)
+        self._engine = engine = Engine(machine, data_dir, self, self._journal, self.tally)
         self._token = trio.lowlevel.current_trio_token()
         try:
             async with trio.open_nursery() as self._nursery:

@@ -38,6 +38,7 @@ from rafka.io.ring import (
     address_of,
 )
 from rafka.io.sockets import Connection
+from rafka.observe.tally import Tally
 
 IGNORED, READABLE, ROOM, LISTENER, OPERATION, SIGNAL = range(6)
 KINDS = 8
@@ -58,6 +59,7 @@ class UringDriver:
         self._make_ring = ring
         self._ring: Ring
         self._engine: Engine
+        self.tally = Tally()
         self._operations: dict[int, Operation] = {}
         self._dirs: set[int] = set()
         """Those of the operations that are syncs of directories."""
@@ -70,7 +72,7 @@ class UringDriver:
     def run(self, machine: Machine, data_dir: str) -> int:
         """Take turns until the machine asks to Stop; give its exit code."""
         self._ring = self._make_ring()
-        self._engine = Engine(machine, data_dir, self, self._journal)
+        self._engine = Engine(machine, data_dir, self, self._journal, self.tally)
         try:
             with self._signals(), calm_collector():
                 return self._loop()
