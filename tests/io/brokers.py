@@ -1,6 +1,7 @@
 """A whole broker in a process of its own, for tests that hurt it."""
 
 import contextlib
+import itertools
 import resource
 import signal
 import socket
@@ -196,15 +197,16 @@ def reset(sock: socket.socket) -> None:
 
 
 class Ballast:
-    """A small file system that can be full; `how` says what it really is."""
+    """A small file system that can be full; `how` says what it really is. inodes: how many there are; 0: plenty."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, mebibytes: int = 4, inodes: int = 0) -> None:
         self.directory = directory
         self.is_mounted = False
         self.prefix: list[str] = []
-        self.how = "a tmpfs of 4 MiB"
+        self.how = f"a tmpfs of {mebibytes} MiB"
         directory.mkdir()
-        options = ["-t", "tmpfs", "-o", "size=4m", "rafka-test", str(directory)]
+        size = f"size={mebibytes}m" + (f",nr_inodes={inodes}" if inodes else "")
+        options = ["-t", "tmpfs", "-o", size, "rafka-test", str(directory)]
         if subprocess.run(["mount", *options], capture_output=True, check=False).returncode == 0:
             self.is_mounted = True
             return
@@ -213,7 +215,7 @@ class Ballast:
         tried = subprocess.run([*shell, script, "sh", "true"], capture_output=True, check=False)
         if tried.returncode == 0:
             self.prefix = [*shell, script, "sh"]
-            self.how = "a tmpfs of 4 MiB in a namespace of the broker's"
+            self.how += " in a namespace of the broker's"
             return
         self.how = "an error injected below the driver, since nothing can be mounted here"
 
@@ -229,13 +231,27 @@ class Ballast:
                     while True:
                         file.write(bytes(size))
 
+    def take_inodes(self, broker: Broker) -> None:
+        """Let no further file be made; what is there may grow."""
+        where = self._where(broker)
+        assert where is not None, self.how
+        with contextlib.suppress(OSError):
+            for number in itertools.count():
+                (where / f"ballast-{number}").touch()
+
     def empty(self, broker: Broker) -> None:
         """Give it back."""
         where = self._where(broker)
         if where is None:
             broker.mend_disk()
         else:
-            (where / "ballast").unlink()
+            for file in where.glob("ballast*"):
+                file.unlink()
+
+    @property
+    def is_real(self) -> bool:
+        """Whether there is a file system; else errors are injected."""
+        return self.is_mounted or bool(self.prefix)
 
     def _where(self, broker: Broker) -> Path | None:
         if self.is_mounted:
