@@ -53,8 +53,8 @@ MESSAGE_BYTES_MAX = 64 << 10
 class SmallCodecs(Compression):
     """Those that read stored batches here."""
 
-    def decompress(self, codec: int, data: Buffer, limit: int) -> bytes:
-        return super().decompress(codec, data, min(limit, STORED_LIMIT))
+    def decompress(self, codec: int, data: Buffer, limit: int, topic: str = "") -> bytes:
+        return super().decompress(codec, data, min(limit, STORED_LIMIT), topic)
 
 
 SMALL_CODECS = SmallCodecs()

@@ -56,7 +56,7 @@ class Compression:
     decompressed: int = 0
     """Buffers decompressed so far; stays 0 while every topic says `compression.type=producer`."""
 
-    def compress(self, codec: int, data: Buffer, level: int | None = None) -> bytes:
+    def compress(self, codec: int, data: Buffer, level: int | None = None, topic: str = "") -> bytes:  # noqa: ARG002
         """Compress `data` as codec 1–4 at `level` (None: the codec's default; snappy has no levels)."""
         self.compressed += 1
         if codec == SNAPPY:
@@ -68,7 +68,7 @@ class Compression:
         assert codec == GZIP, codec
         return _compress_gzip(data, GZIP_LEVEL if level is None or level < 0 else level)
 
-    def decompress(self, codec: int, data: Buffer, limit: int) -> bytes:
+    def decompress(self, codec: int, data: Buffer, limit: int, topic: str = "") -> bytes:  # noqa: ARG002
         """Decompress `data`; raises CorruptRecord if damaged, over `limit` bytes, or of no known codec."""
         self.decompressed += 1
         if codec == SNAPPY:

@@ -19,10 +19,13 @@ CODEC_NAMES = ("uncompressed", "gzip", "snappy", "lz4", "zstd")
 
 
 class Codecs(Protocol):
-    """Compress and decompress whole buffers; deterministic for one version of the libraries."""
+    """Compress and decompress whole buffers; deterministic for one version of the libraries.
 
-    def compress(self, codec: int, data: Buffer, level: int | None = None) -> bytes:
+    topic: for which topic the work is done, "" for none in particular; it only names the account that it goes to.
+    """
+
+    def compress(self, codec: int, data: Buffer, level: int | None = None, topic: str = "") -> bytes:
         """Compress `data` as codec 1–4 at `level` (None: the codec's default; snappy has no levels)."""
 
-    def decompress(self, codec: int, data: Buffer, limit: int) -> bytes:
+    def decompress(self, codec: int, data: Buffer, limit: int, topic: str = "") -> bytes:
         """Decompress `data`; raises CorruptRecord if it is damaged or larger than `limit` bytes."""

@@ -54,11 +54,11 @@ class Refused:
 
 
 def prepare(
-    view: memoryview, header: Header, config: LogConfig, codecs: Codecs, now: WallMs
+    view: memoryview, header: Header, config: LogConfig, codecs: Codecs, now: WallMs, topic: str = ""
 ) -> Batch | Refused:
     """Give the batch that the log takes: the one given, that one stamped in place, or a new one.
 
-    view, header: one whole batch whose magic, length and CRC `batch.check` has checked.
+    view, header: one whole batch whose magic, length and CRC `batch.check` has checked; topic: see `Codecs`.
     """
     if len(view) > config.max_message_bytes:
         return _too_large(len(view), config)
@@ -71,7 +71,7 @@ def prepare(
     if config.compression_type == "producer" and not config.cleanup_compact and not log_append_time:
         return view, header
     try:
-        return _adapt(view, header, config, codecs, now if log_append_time else None)
+        return _adapt(view, header, config, codecs, now if log_append_time else None, topic)
     except CorruptRecord as error:
         return Refused(ErrorCode.INVALID_RECORD, f"the records cannot be read: {error.reason}")
 
@@ -113,7 +113,12 @@ def _judge_time(header: Header, config: LogConfig, now: WallMs) -> Refused | Non
 
 
 def _adapt(
-    view: memoryview, header: Header, config: LogConfig, codecs: Codecs, wall_ms: WallMs | None
+    view: memoryview,
+    header: Header,
+    config: LogConfig,
+    codecs: Codecs,
+    wall_ms: WallMs | None,
+    topic: str,
 ) -> Batch | Refused:
     """Do what the topic's settings ask beyond the header: keys, codec, LogAppendTime (wall_ms)."""
     codec = header.codec
@@ -122,13 +127,13 @@ def _adapt(
         records = view[HEADER_BYTES:]
         if codec != NONE:
             limit = EXPANSION * config.max_message_bytes
-            records = memoryview(codecs.decompress(codec, records, limit))
+            records = memoryview(codecs.decompress(codec, records, limit, topic))
         keyless = _keyless(records, header.count)
         if keyless and config.cleanup_compact:
             why = "a compacted topic takes no record without a key"
             return Refused(ErrorCode.INVALID_RECORD, why, tuple((index, why) for index in keyless))
         if target != codec:
-            view = _recompressed(view, records, target, config, codecs)
+            view = _recompressed(view, records, target, config, codecs, topic)
             header = Header(view)
         if len(view) > config.max_message_bytes:
             return _too_large(len(view), config)
@@ -158,10 +163,10 @@ def _keyless(records: memoryview, count: int) -> list[int]:
 
 
 def _recompressed(
-    view: memoryview, records: memoryview, codec: int, config: LogConfig, codecs: Codecs
+    view: memoryview, records: memoryview, codec: int, config: LogConfig, codecs: Codecs, topic: str
 ) -> memoryview:
     """Build the batch anew around its records, packed as `codec`; it differs in length, codec and CRC."""
-    packed = records if codec == NONE else codecs.compress(codec, records, _level(codec, config))
+    packed = records if codec == NONE else codecs.compress(codec, records, _level(codec, config), topic)
     batch = bytearray(view[:HEADER_BYTES])
     batch += packed
     (attributes,) = _attributes.unpack_from(batch, CRC_STARTS)
