@@ -3,7 +3,8 @@
 What a shard decides is appended to its partition in one batch. Once that is committed the records are applied, in
 the order of the log, and the replies leave; so whatever a shard answers from is committed, and a batch that the
 disk does not take needs no undoing. A decision without records is answered at once, unless it tells of a generation
-while records are under way: they may be that generation's, and a crash could give its number to another.
+while records are under way: they may be that generation's, and a crash could give its number to another. An OffsetFetch
+with require_stable is decided only when the records under way are committed or lost: it sees those commits (KIP-447).
 
 A request that names groups of several shards is cut into parts, each with a correlation of its own below zero;
 the answers to the parts are gathered. Sources: Kafka's `GroupCoordinatorService` and `CoordinatorRuntime`.
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 import attrs
 
 from rafka.core.api.join_group_response import JoinGroupResponse
+from rafka.core.api.offset_fetch_request import OffsetFetchRequest
 from rafka.core.api.sync_group_response import SyncGroupResponse
 from rafka.core.coordinator.group.records import Row
 from rafka.core.coordinator.group.routing import OFFSETS_TOPIC, partition_for
@@ -49,6 +51,19 @@ class Decided:
         self.shard = shard
         self.decision = decision
         self.base_offset = base_offset
+
+
+class Postponed(Decided):
+    """An OffsetFetch that wants stable offsets, until what was under way when it came is committed or lost."""
+
+    __slots__ = ("client_host", "event")
+
+    def __init__(
+        self, index: int, shard: GroupShard, event: Requested, client_host: str, end_offset: int
+    ) -> None:
+        super().__init__(index, shard, Decision([], []), end_offset)
+        self.event = event
+        self.client_host = client_host
 
 
 class Gathering:
@@ -145,6 +160,9 @@ class Groups:
 
     def committed(self, decided: Decided, now: Now) -> None:
         """Apply a decision's records and let its replies go."""
+        if isinstance(decided, Postponed):
+            self._take_up(decided, now)
+            return
         for delta, (key, value) in enumerate(decided.decision.records):
             decided.shard.apply(key, value, Offset(decided.base_offset + delta), now)
         self._reply(decided.decision.replies)
@@ -152,6 +170,9 @@ class Groups:
 
     def lost(self, decided: Decided, code: ErrorCode, now: Now) -> None:
         """Tell a shard that its records did not reach the disk."""
+        if isinstance(decided, Postponed):
+            self._take_up(decided, now)
+            return
         self._lose(decided.index, decided.shard, decided.decision, code, now)
 
     # ---- inside ------------------------------------------------------------------------------------
@@ -164,7 +185,21 @@ class Groups:
             code = ErrorCode.NOT_COORDINATOR if is_offline else ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
             self._refuse(event, code)
             return
+        if isinstance(event.body, OffsetFetchRequest) and event.body.require_stable:
+            partition = self.partitions.find(OFFSETS_TOPIC, index)
+            if partition is not None and len(partition.acks):
+                end_offset = partition.log.log_end_offset
+                partition.acks.wait(end_offset, Postponed(index, shard, event, client_host, end_offset))
+                return
         self._decide(index, shard, shard.handle(event, now, client_host), now)
+
+    def _take_up(self, postponed: Postponed, now: Now) -> None:
+        """Decide what had to wait, whatever is under way by now: it came later."""
+        index, shard, event = postponed.index, postponed.shard, postponed.event
+        if self.shards.get(index) is shard and self.partitions.find(OFFSETS_TOPIC, index) is not None:
+            self._decide(index, shard, shard.handle(event, now, postponed.client_host), now)
+        else:
+            self._refuse(event, ErrorCode.NOT_COORDINATOR)
 
     def _decide(self, index: int, shard: GroupShard, decision: Decision[Row], now: Now) -> None:
         partition = self.partitions.find(OFFSETS_TOPIC, index)

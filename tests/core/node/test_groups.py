@@ -440,3 +440,87 @@ def test_nobody_is_told_an_assignment_that_a_crash_could_take_back():
     world.run()
     assert leader.heard().assignment == b"one"
     assert follower.heard().assignment == b"two"
+
+
+# ---- offsets that are stable (KIP-447) -----------------------------------------------------------------
+
+
+def ask_offset(client, *groups, stable, version=9):
+    """Begin to ask for the offset of t-0."""
+    topic = OffsetFetchRequestTopics(name="t", partition_indexes=[0])
+    wanted = [OffsetFetchRequestGroup(group_id=group, topics=[topic]) for group in groups]
+    return client.send(OffsetFetchRequest(groups=wanted, require_stable=stable), version)
+
+
+def offsets_in(response):
+    return {group.group_id: group.topics[0].partitions[0].committed_offset for group in response.groups}
+
+
+def under_way(world, group, offset):
+    """Begin a commit; the effects that it waits for."""
+    topic = OffsetCommitRequestTopic(
+        name="t", partitions=[OffsetCommitRequestPartition(partition_index=0, committed_offset=offset)]
+    )
+    request = OffsetCommitRequest(
+        group_id=group, member_id="", generation_id_or_member_epoch=-1, topics=[topic]
+    )
+    world.connect().send(request, 9)
+    world.server.tick(world.now)
+    return world.server.drain()
+
+
+@pytest.mark.parametrize("stable", [False, True])
+def test_a_stable_offset_is_waited_for_while_a_commit_is_under_way(stable):
+    world = Groups(offsets_topic_num_partitions="1")
+    assert world.commit("g", 5) == 0
+    held = under_way(world, "g", 9)
+    reader = world.connect()
+    ask_offset(reader, "g", "other", stable=stable)
+    world.run()
+    if not stable:
+        (answer,) = reader.answers().values()
+        assert offsets_in(answer) == {"g": 5, "other": -1}
+        return
+    assert reader.answers() == {}
+    for effect in held:
+        world.perform(effect)
+    world.run()
+    (answer,) = reader.answers().values()
+    assert offsets_in(answer) == {"g": 9, "other": -1}
+
+
+def test_a_stable_offset_is_answered_at_once_when_no_commit_is_under_way():
+    world = Groups()
+    assert world.commit("g", 5) == 0
+    reader = world.connect()
+    ask_offset(reader, "g", "h", "i", stable=True)  # of several shards
+    world.run()
+    (answer,) = reader.answers().values()
+    assert offsets_in(answer) == {"g": 5, "h": -1, "i": -1}
+
+
+def test_a_stable_offset_is_the_former_one_when_the_commit_is_lost():
+    world = Groups(offsets_topic_num_partitions="1")
+    assert world.commit("g", 5) == 0
+    world.disk.fail("write", errno.ENOSPC)
+    held = under_way(world, "g", 9)
+    reader = world.connect()
+    ask_offset(reader, "g", stable=True)
+    world.run()
+    for effect in held:
+        world.perform(effect)
+    world.run()
+    (answer,) = reader.answers().values()
+    assert offsets_in(answer) == {"g": 5}
+
+
+def test_a_stable_offset_is_refused_when_the_groups_end_meanwhile():
+    world = Groups(offsets_topic_num_partitions="1")
+    under_way(world, "g", 9)  # the disk never answers
+    reader = world.connect()
+    ask_offset(reader, "g", stable=True)
+    world.run()
+    (deleted,) = world.connect().ask(DeleteTopicsRequest(topic_names=["__consumer_offsets"]), 5).responses
+    assert deleted.error_code == 0
+    (answer,) = reader.answers().values()
+    assert answer.groups[0].error_code == ErrorCode.NOT_COORDINATOR

@@ -1,7 +1,8 @@
 """OffsetFetch: one group up to version 7, many from 8 on (KIP-709), topics by id from 10 on.
 
 A partition without a committed offset is answered with -1 and no error, so is a group that is not there. No topics at
-all (null) means all that the group has. Nothing here is transactional, so require_stable changes nothing.
+all (null) means all that the group has. With require_stable the node waits for the commits under way before it asks;
+a commit that belongs to an open transaction would be UNSTABLE_OFFSET_COMMIT, and nothing here is transactional.
 """
 
 from rafka.core.api.offset_fetch_request import (
