@@ -93,7 +93,9 @@ class Log(Opening):
         When all are over, the log is empty then, and the next append begins a new segment.
         """
         count = expired(self.segments, high_watermark, self.log_end_offset, self.config, now.wall)
-        if count == 0 or self.is_offline:
+        if count == len(self.segments) and self._active is not None and self._active.size_bytes == 0:
+            count -= 1  # what a full disk left empty is appended to again: another like it would have its name
+        if count <= 0 or self.is_offline:
             return 0
         size_bytes = sum(segment.size_bytes for segment in self.segments[:count])
         end = self.end_of(self.segments[count - 1])

@@ -199,3 +199,27 @@ def test_what_is_wholly_over_makes_room_while_appends_go_on() -> None:
     world.elapse(100_000)
     world.crash(1)
     assert world.read() == [(5, b"new", b"v")]
+
+
+def test_a_segment_that_a_full_disk_left_empty_is_not_begun_twice_when_all_before_it_is_over() -> None:
+    world = Keyed(small(cleanup_compact=False, retention_ms=1000))
+    while len(world.log.segments) < 2:
+        world.append((b"k", bytes(60)))
+        world.settle()
+    end = world.log.log_end_offset
+    world.disk.fail("write", errno.ENOSPC)
+    world.append((b"lost", bytes(400)))
+    world.settle()
+    assert world.log.segments[-1].size_bytes == 0
+    assert world.log.log_end_offset == end
+    world.wall += 5000
+    world.mono += 2_000_000_000
+    running = world.start(world.log.retain(world.log.durable_offset, world.now))
+    offset = world.append((b"new", b"v"))
+    world.log.check()
+    world.settle()
+    assert running.finished
+    assert (offset, world.log.log_start_offset) == (end, end)
+    assert [segment.base_offset for segment in world.log.segments] == [end]
+    world.crash(1)
+    assert world.read() == [(end, b"new", b"v")]
