@@ -82,16 +82,21 @@ def list_topics(*, internal: bool, bootstrap: str, as_json: bool) -> None:
 @click.argument("name")
 @with_broker
 def describe(*, name: str, bootstrap: str, as_json: bool) -> None:
-    """Show the partitions of the topic NAME: leader, epoch, replicas and those in sync."""
+    """Show the partitions of the topic NAME: leader, epoch, replicas and those in sync; and what a power loss costs."""
+    from rafka.cli.durability import durability_of, meaning_of
+
     asked = MetadataRequest(topics=[MetadataRequestTopic(name=name)], allow_auto_topic_creation=False)
     with Wire(bootstrap) as wire:
         (found,) = wire.call(asked, MetadataResponse).topics
-    check(found.error_code, name, None)
+        check(found.error_code, name, None)
+        durability = durability_of(wire, name)
     partitions = rows(found)
     if as_json:
-        show_json({"name": name, "topic_id": uuid_text(found.topic_id), "partitions": partitions})
+        described = {"name": name, "topic_id": uuid_text(found.topic_id), "durability": durability}
+        show_json(described | {"partitions": partitions})
     else:
         show_table(list(partitions[0]), [list(row.values()) for row in partitions])
+        click.echo(f"flush: {durability}, {meaning_of(durability)}")
 
 
 @topic.command()

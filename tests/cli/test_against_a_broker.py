@@ -52,8 +52,20 @@ def test_a_topic_from_its_creation_to_its_deletion(broker):
     described = json.loads(ask(broker, "topic", "describe", "life", "--json"))
     assert described["topic_id"] == made["topic_id"]
     assert [row["leader"] for row in described["partitions"]] == [1, 1, 1]
+    assert described["durability"] in ("fsync", "os")  # and "os" is Kafka's
     assert ask(broker, "topic", "delete", "life") == "deleted life\n"
     assert "there is no topic life" in ask(broker, "consume", "life", code=1)
+
+
+def test_what_an_acknowledgement_is_worth_is_described_as_it_is_set(broker, topic):
+    for key, durability in (
+        ("flush.messages=1", "fsync"),
+        ("flush.messages=1000", None),
+        ("flush.ms=1", None),
+    ):
+        ask(broker, "topic", "config", topic, "--set", key)
+        found = json.loads(ask(broker, "topic", "describe", topic, "--json"))["durability"]
+        assert found == (durability or ("os" if os.environ.get("RAFKA_TEST_BOOTSTRAP") else "fsync"))
 
 
 def test_the_settings_of_a_topic(broker, topic):

@@ -9,6 +9,11 @@ from rafka.core.api.create_topics_request import CreatableTopic, CreatableTopicC
 from rafka.core.api.create_topics_response import CreatableTopicResult, CreateTopicsResponse
 from rafka.core.api.delete_topics_request import DeleteTopicState
 from rafka.core.api.delete_topics_response import DeletableTopicResult, DeleteTopicsResponse
+from rafka.core.api.describe_configs_response import (
+    DescribeConfigsResourceResult,
+    DescribeConfigsResponse,
+    DescribeConfigsResult,
+)
 from rafka.core.api.metadata_response import (
     MetadataResponse,
     MetadataResponsePartition,
@@ -84,8 +89,47 @@ def test_list_sorts_and_hides_what_is_internal(scripted, ask):
     assert all(request.topics is None and not request.allow_auto_topic_creation for request in scripted.asked)
 
 
+def settings(**values):
+    """What DescribeConfigs answers: values with where they come from, 1 the topic, 4 the broker's file, 5 nobody."""
+    configs = [
+        DescribeConfigsResourceResult(name=name.replace("_", "."), value=value, config_source=source)
+        for name, (value, source) in values.items()
+    ]
+    result = DescribeConfigsResult(resource_type=2, resource_name="orders", configs=configs)
+    return DescribeConfigsResponse(results=[result])
+
+
+NEVER = ("9223372036854775807", 5)
+
+
+@pytest.mark.parametrize(
+    ("values", "durability"),
+    [
+        ({"flush": ("fsync", 5), "flush_messages": NEVER, "flush_ms": NEVER}, "fsync"),
+        ({"flush": ("os", 1), "flush_messages": NEVER, "flush_ms": NEVER}, "os"),
+        ({"flush": ("os", 4), "flush_messages": ("1", 1), "flush_ms": NEVER}, "fsync"),
+        ({"flush": ("os", 1), "flush_messages": ("1", 4), "flush_ms": NEVER}, "os"),
+        ({"flush": ("os", 4), "flush_messages": NEVER, "flush_ms": ("1000", 1)}, "fsync"),
+        ({"flush_messages": NEVER, "flush_ms": NEVER}, "os"),  # Kafka's default
+        ({"flush_messages": ("1", 1), "flush_ms": NEVER}, "fsync"),
+    ],
+)
+def test_describe_says_what_an_acknowledgement_is_worth(scripted, ask, values, durability):
+    scripted.answers["MetadataRequest"] = MetadataResponse(topics=[topic("orders", 1)])
+    scripted.answers["DescribeConfigsRequest"] = settings(**values)
+    assert json.loads(ask("describe", "orders", "--json").stdout)["durability"] == durability
+    assert (
+        ask("describe", "orders")
+        .stdout.splitlines()[-1]
+        .startswith(f"flush: {durability}, acknowledged once ")
+    )
+
+
 def test_describe_shows_every_partition_in_order(scripted, ask):
     scripted.answers["MetadataRequest"] = MetadataResponse(topics=[topic("orders", 2)])
+    scripted.answers["DescribeConfigsRequest"] = settings(
+        flush=("fsync", 5), flush_messages=NEVER, flush_ms=NEVER
+    )
     described = json.loads(ask("describe", "orders", "--json").stdout)
     assert described["name"] == "orders"
     assert described["partitions"] == [

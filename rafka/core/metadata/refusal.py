@@ -4,6 +4,7 @@ Topics that a Metadata or FindCoordinator meant to create are not there; clients
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from rafka.core.api.alter_configs_response import AlterConfigsResponse
 from rafka.core.api.create_partitions_response import CreatePartitionsResponse
@@ -18,6 +19,9 @@ from rafka.core.errors import ErrorCode
 from rafka.core.message import Message
 from rafka.core.metadata.names import is_internal
 from rafka.core.stored.topic_record import TopicRecord
+
+FULL = "The disk of the metadata log is full or fails; nothing was changed."
+"""What people are told with KAFKA_STORAGE_ERROR."""
 
 
 def refused(body: object, records: Sequence[Message], code: ErrorCode) -> object:
@@ -37,20 +41,36 @@ def refused(body: object, records: Sequence[Message], code: ErrorCode) -> object
             body.topics = [_not_created(t, code) for t in body.topics]
         case DeleteTopicsResponse():
             for deleted in body.responses:
-                deleted.error_code = deleted.error_code or code
+                deleted.error_code, deleted.error_message = _told(deleted, code)
         case CreatePartitionsResponse():
             for extended in body.results:
-                extended.error_code = extended.error_code or code
+                extended.error_code, extended.error_message = _told(extended, code)
         case AlterConfigsResponse() | IncrementalAlterConfigsResponse():
             for altered in body.responses:
-                altered.error_code = altered.error_code or code
+                altered.error_code, altered.error_message = _told(altered, code)
         case ElectLeadersResponse():
             for topic in body.replica_election_results:
                 for elected in topic.partition_result:
-                    elected.error_code = elected.error_code or code
+                    elected.error_code, elected.error_message = _told(elected, code)
         case _:
             pass
     return body
+
+
+class _Told(Protocol):
+    """A part of an answer that says how it ended."""
+
+    error_code: int
+    error_message: str | None
+
+
+def _told(result: _Told, code: ErrorCode) -> tuple[int, str | None]:
+    """Return what a part is told: it may have failed for a reason of its own."""
+    return (result.error_code, result.error_message) if result.error_code else (code, _words(code))
+
+
+def _words(code: ErrorCode) -> str | None:
+    return FULL if code is ErrorCode.KAFKA_STORAGE_ERROR else None
 
 
 def _absent(name: str | None, code: ErrorCode) -> MetadataResponseTopic:
@@ -61,7 +81,7 @@ def _absent(name: str | None, code: ErrorCode) -> MetadataResponseTopic:
 def _not_created(result: CreatableTopicResult, code: ErrorCode) -> CreatableTopicResult:
     if result.error_code:
         return result
-    return CreatableTopicResult(name=result.name, error_code=code, error_message=None)
+    return CreatableTopicResult(name=result.name, error_code=code, error_message=_words(code))
 
 
 def _no_coordinator(body: FindCoordinatorResponse) -> FindCoordinatorResponse:

@@ -100,6 +100,7 @@ def test_metadata_that_the_disk_does_not_take_is_refused():
     world.disk.fail("write", errno.EIO)
     (result,) = world.connect().ask(creating("t")).topics
     assert result.error_code == ErrorCode.KAFKA_STORAGE_ERROR
+    assert result.error_message == "The disk of the metadata log is full or fails; nothing was changed."
     assert known(world, "t") == {"t": (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, 0)}
 
 
