@@ -194,6 +194,14 @@ class OffsetWaiters(Generic[W]):
         assert not self._queue or self._queue[-1][0] <= reached
         self._queue.append((reached, waiter))
 
+    def wait_with_the_last(self, reached: int, waiter: W) -> None:
+        """Let `waiter`, who has added nothing, wait as long as whoever is last in line, at least for `reached`.
+
+        What the last one waits for may have been taken back already; both learn of it when the turn ends.
+        """
+        queue = self._queue
+        queue.append((max(reached, queue[-1][0]) if queue else reached, waiter))
+
     def reach(self, offset: int) -> list[W]:
         """Release every waiter for `offset` or less."""
         released: list[W] = []

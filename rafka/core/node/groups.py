@@ -189,7 +189,8 @@ class Groups:
             partition = self.partitions.find(OFFSETS_TOPIC, index)
             if partition is not None and len(partition.acks):
                 end_offset = partition.log.log_end_offset
-                partition.acks.wait(end_offset, Postponed(index, shard, event, client_host, end_offset))
+                postponed = Postponed(index, shard, event, client_host, end_offset)
+                partition.acks.wait_with_the_last(end_offset, postponed)
                 return
         self._decide(index, shard, shard.handle(event, now, client_host), now)
 
@@ -206,7 +207,7 @@ class Groups:
         if not decision.records:
             if partition is not None and _tells_generation(partition, decision):
                 waiter = Decided(index, shard, decision, partition.log.log_end_offset)
-                partition.acks.wait(partition.log.log_end_offset, waiter)
+                partition.acks.wait_with_the_last(partition.log.log_end_offset, waiter)
             else:
                 self._reply(decision.replies)
         else:

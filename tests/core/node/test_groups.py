@@ -524,3 +524,16 @@ def test_a_stable_offset_is_refused_when_the_groups_end_meanwhile():
     assert deleted.error_code == 0
     (answer,) = reader.answers().values()
     assert answer.groups[0].error_code == ErrorCode.NOT_COORDINATOR
+
+
+def test_what_is_asked_in_the_turn_in_which_a_commit_is_lost_is_told_of_the_loss() -> None:
+    world = Groups(offsets_topic_num_partitions="1")
+    assert world.commit("g", 5) == 0
+    world.disk.fail("write", errno.ENOSPC)
+    reader = world.connect()
+    for effect in under_way(world, "g", 9):
+        world.perform(effect)  # the log has gone back, and nobody was told yet
+    ask_offset(reader, "g", stable=True)
+    world.run()
+    (answer,) = reader.answers().values()
+    assert offsets_in(answer) == {"g": 5}
