@@ -111,6 +111,33 @@ def test_each_record_goes_to_one_member(bootstrap: str, name: str) -> None:
     close(members)
 
 
+def test_every_group_gets_every_record_and_one_of_its_members_each(bootstrap: str, name: str) -> None:
+    create(bootstrap, name, partitions=6)
+    groups = [
+        [consumer_of(bootstrap, f"{name}-{group}") for _ in range(size)]
+        for group, size in enumerate((1, 2, 3))
+    ]
+    for members in groups:
+        for member in members:
+            member.subscribe([name])
+        settle(members, 6)
+    values = [b"%d" % number for number in range(600)]
+    producer = producer_of(bootstrap)
+    for partition in range(6):
+        send(producer, name, values[partition::6], partition=partition)
+    for members in groups:
+        got: list[Message] = []
+
+        def all_there(members: list[Consumer] = members, got: list[Message] = got) -> bool:
+            for member in members:
+                got.extend(member.consume(100, 0.1))
+            return len(got) >= len(values)
+
+        until(all_there, "every record")
+        assert sorted(message.value() for message in got) == sorted(values)
+        close(members)
+
+
 def test_a_new_member_resumes_where_the_group_committed(bootstrap: str, name: str) -> None:
     create(bootstrap, name)
     send(producer_of(bootstrap), name, [b"%d" % n for n in range(10)])

@@ -16,7 +16,7 @@ from tests.jvm.support import FLAGS, LOGGING, MARKS, driver, run
 pytestmark = MARKS
 
 EXAMPLES = 5
-KEYS = 5000
+KEYS = 100_000
 
 
 def test_javas_classes_say_the_same_bytes(java: None, tmp_path: Path) -> None:
