@@ -1,12 +1,14 @@
 """Cycles in big graphs of ints: where they can be, which nodes are in them, and a shortest one of a wanted kind.
 
-A graph of a history is nearly acyclic, and mostly forward in time. So time decides first: a cycle must come back over
-every instant between its first and its last node, hence lies wholly within a stretch that backward edges cover. Only
-there are components looked for (Tarjan's algorithm, iterative, over adjacency in two flat lists), and only within
-components are cycles named, by breadth-first search.
+A graph of a history is nearly acyclic, and mostly forward in time. So time decides first: nodes are put in an order in
+which an edge goes back only if it is part of a cycle. A cycle must come back over every place between its first and
+its last node, hence lies wholly within a stretch that backward edges cover. Only there are components looked for
+(Tarjan's algorithm, iterative, over adjacency in two flat lists), and only within components are cycles named, by
+breadth-first search.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import compress
 from operator import lt
 from typing import Final
 
@@ -26,24 +28,74 @@ REALTIME: Final = 16
 BITS: Final = (WW, WR, RW, PROCESS, REALTIME)
 BITS_OF: Final = [[bit for bit in BITS if bit & mask] for mask in range(2 * REALTIME)]
 
+FOREVER: Final = 1 << 63
+
 VISITS: Final = 500_000
 """Edges that the search for one kind of cycle in one component may look at."""
 
 
-def stretches(
-    positions: Sequence[int], sources: Sequence[int], targets: Sequence[int]
-) -> list[tuple[int, int]]:
-    """Give the stretches [first, last] of positions that edges going backward cover, ascending and disjoint.
+def untangled(
+    begins: Sequence[int], ends: Sequence[int], sources: Sequence[int], targets: Sequence[int]
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Put nodes in an order that agrees with real time, and in which edges go forward, but for some of a cycle's.
 
-    positions: by node, a place in a total order; the edges are those from sources to targets, pairwise.
+    begins, ends: by node, all different. An edge may be to or from no node, -1. Gives the order, and the edges that go
+    back in it; nothing if there is no cycle, not even one with real time.
+
+    Nodes come in the order in which they end, each after those that have an edge to it. One of these that ends
+    later comes before its time, if it has begun: were it put off, so would be what waits for it. Edges between nodes
+    that do not overlap are forward anyway, so only the others are looked at one by one.
     """
-    before = list(map(positions.__getitem__, sources))
-    after = list(map(positions.__getitem__, targets))
-    if all(map(lt, before, after)):
-        return []
-    back = sorted((b, a) for a, b in zip(before, after, strict=True) if b < a)
+    # The number of no node is -1, the place of the last: it begins after everything, and has ended before.
+    begin, end = [*begins, FOREVER], [*ends, -1]
+    overlaps = list(map(lt, map(begin.__getitem__, targets), map(end.__getitem__, sources)))
+    if True not in overlaps:
+        return [], []
+    # The edges to a node, each with the number of the one before: lists of its own would have to be looked after.
+    last: dict[int, int] = {}
+    earlier: list[int] = []
+    waits_for = list(compress(sources, overlaps))
+    late: dict[int, None] = {}
+    for number, (source, target) in enumerate(zip(waits_for, compress(targets, overlaps), strict=True)):
+        earlier.append(last.get(target, -1))
+        last[target] = number
+        if end[source] > end[target]:
+            late[target] = None
+    early: dict[int, int] = {}
+    back: list[tuple[int, int]] = []
+    for root in sorted(late, key=end.__getitem__):
+        if root in early:
+            continue
+        limit = end[root]
+        node, path = root, {root: last[root]}
+        while path:
+            edge = path[node]
+            while edge >= 0:
+                other = waits_for[edge]
+                edge = earlier[edge]
+                if end[other] < limit or other in early or other == node:
+                    continue
+                if other not in path and begin[other] < limit:
+                    path[node] = edge
+                    path[other] = last.get(other, -1)
+                    node = other
+                    break
+                back.append((other, node))
+            else:
+                del path[node]
+                early[node] = limit
+                node = next(reversed(path), -1)
+    if not back:
+        return [], []
+    order = [*early, *(node for node in range(len(ends)) if node not in early)]
+    order.sort(key=lambda node: early.get(node, end[node]))
+    return order, back
+
+
+def stretches(back: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Give the stretches [first, last] that edges cover, ascending and disjoint. back: from where, back to where."""
     found: list[tuple[int, int]] = []
-    for first, last in back:
+    for first, last in sorted((first, last) for last, first in back):
         if found and first <= found[-1][1]:
             found[-1] = found[-1][0], max(found[-1][1], last)
         else:

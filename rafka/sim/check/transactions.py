@@ -8,9 +8,9 @@ of the graph too, but only where cycles can be (graph.py).
 In a log, polls promise no snapshot, and writes of transactions may interleave: only G1c without ww counts there.
 """
 
-from collections.abc import Sequence
-from itertools import compress, pairwise
-from operator import add, eq, getitem
+from collections.abc import Iterable, Sequence
+from itertools import islice, pairwise, repeat
+from operator import eq
 from typing import Final
 
 import attrs
@@ -30,6 +30,7 @@ from rafka.sim.check.graph import (
     find_cycle,
     some_cycle,
     stretches,
+    untangled,
     with_variants,
 )
 from rafka.sim.check.history import NEVER, OK, UNKNOWN, History
@@ -63,17 +64,18 @@ Unread = dict[int, list[int]]
 
 @attrs.define(eq=False)
 class Dependencies:
-    """Edges between operations, as parallel lists: from, to, and the kind."""
+    """Edges between operations, as parallel lists: from, to, and the kind.
+
+    Some may be to or from nobody, UNKNOWN, or from an operation to itself: they say nothing, and it takes less time to
+    step over them than to sort them out.
+    """
 
     sources: list[int] = attrs.field(factory=list)
     targets: list[int] = attrs.field(factory=list)
     kinds: list[int] = attrs.field(factory=list)
 
     def add(self, sources: list[int], targets: list[int], kind: int) -> None:
-        """Take edges of a kind; those from an operation to itself, and to or from nobody, say nothing."""
-        if UNKNOWN in sources or UNKNOWN in targets or any(map(eq, sources, targets)):
-            keep = [a != b and a != UNKNOWN != b for a, b in zip(sources, targets, strict=True)]
-            sources, targets = list(compress(sources, keep)), list(compress(targets, keep))
+        """Take edges of a kind."""
         self.sources += sources
         self.targets += targets
         self.kinds += [kind] * len(sources)
@@ -93,7 +95,8 @@ def check_transactions(history: History, orders: Orders, found: Findings, isolat
     write_edges(history, orders, edges)
     read_edges(history, orders, edges)
     found.stats["transactions"] = sum(orders.happened)
-    found.stats["dependencies"] = len(edges.sources)
+    found.stats["versions"] = sum(map(len, orders.logs))
+    found.stats["reads"] = edges.kinds.count(WR)
     name_cycles(history, edges, with_variants(KINDS), found, forbidden)
 
 
@@ -112,60 +115,98 @@ def check_log_cycles(history: History, orders: Orders, found: Findings) -> None:
 
 def write_edges(history: History, orders: Orders, edges: Dependencies) -> None:
     """Add ww: from each writer of a log to the next."""
-    writer = history.v_op.__getitem__
-    for vids in orders.vids:
-        ops = list(map(writer, vids))
+    values = len(history.v_op)
+    writers = [*history.v_op, UNKNOWN]
+    edges.add(history.v_op, list(map(writers.__getitem__, orders.after[:values])), WW)
+    for key in orders.doubled:
+        ops = list(map(history.v_op.__getitem__, orders.vids[key]))
         edges.add(ops[:-1], ops[1:], WW)
     if history.lists:
         for key, unread in unread_appends(history, orders).items():
             if orders.vids[key]:
-                edges.add([writer(orders.vids[key][-1])] * len(unread), unread, WW)
+                edges.add([history.v_op[orders.vids[key][-1]]] * len(unread), unread, WW)
 
 
 def read_edges(history: History, orders: Orders, edges: Dependencies) -> None:
     """Add wr and rw, for the highest that each operation read of each key."""
-    place = orders.place
-    unread = unread_appends(history, orders) if history.lists else {}
-    readers: list[int] = []
-    keys: list[int] = []
-    tops: list[int] = []
-    unread_readers: list[int] = []
-    unread_writers: list[int] = []
-    for op, (segments, sure) in enumerate(zip(history.segments, orders.happened, strict=True)):
-        if not segments or not sure:
-            continue
+    values = len(history.v_op)
+    readers, segments = highest_reads(history, orders)
+    keys = list(map(history.s_key.__getitem__, segments))
+    if orders.conflicts or orders.doubled:
+        read_edges_by_place(history, orders, edges, readers, segments)
+    else:
+        tops = [
+            vids[0] if len(vids) == 1 else vids[offsets.index(max(offsets))] if vids else values + key
+            for vids, offsets, key in zip(
+                map(history.s_vids.__getitem__, segments),
+                map(history.s_offsets.__getitem__, segments),
+                keys,
+                strict=True,
+            )
+        ]
+        writers = [*history.v_op, *repeat(UNKNOWN, len(history.keys) + 1)]
+        edges.add(list(map(writers.__getitem__, tops)), readers, WR)
+        edges.add(readers, list(map(writers.__getitem__, map(orders.after.__getitem__, tops))), RW)
+    if history.lists and (unread := unread_appends(history, orders)):
+        unordered_edges(history, orders, edges, zip(readers, keys, segments, strict=True), unread)
+
+
+def highest_reads(history: History, orders: Orders) -> tuple[list[int], list[int]]:
+    """Give who read, and the segment with the highest that it read, for every key that an operation read."""
+    readers, segments = history.s_op, list(range(len(history.s_op)))
+    if not all(orders.happened):
+        segments = [segment for segment, op in enumerate(readers) if orders.happened[op]]
+        readers = list(map(history.s_op.__getitem__, segments))
+    # An operation's segments are side by side.
+    if any(map(eq, readers, islice(readers, 1, None))):
         highest: dict[int, int] = {}
-        for segment in segments:
-            offsets, key = history.s_offsets[segment], history.s_key[segment]
-            top = place[key][max(offsets)] if offsets else UNKNOWN
-            if key not in highest or top > highest[key]:
-                highest[key] = top
-        readers += [op] * len(highest)
-        keys += highest
-        tops += highest.values()
-        if unread:
-            unordered_edges(orders, op, highest, unread, unread_writers, unread_readers)
+        keys = len(history.keys)
+        for op, segment in zip(readers, segments, strict=True):
+            place = op * keys + history.s_key[segment]
+            other = highest.setdefault(place, segment)
+            if other != segment and top_of(history, segment) > top_of(history, other):
+                highest[place] = segment
+        segments = list(highest.values())
+        readers = list(map(history.s_op.__getitem__, segments))
+    return readers, segments
+
+
+def top_of(history: History, segment: int) -> int:
+    """Give the highest offset of a segment; UNKNOWN if it has none."""
+    return max(history.s_offsets[segment], default=UNKNOWN)
+
+
+def read_edges_by_place(
+    history: History, orders: Orders, edges: Dependencies, readers: list[int], segments: list[int]
+) -> None:
+    """Add wr and rw where a value does not tell its place: by the offset of the highest read."""
     # Beyond both ends of every log is nobody; index -1 is the last, so that one end serves both.
     writers = [[*map(history.v_op.__getitem__, vids), UNKNOWN] for vids in orders.vids]
-    of_keys = list(map(writers.__getitem__, keys))
-    edges.add(list(map(getitem, of_keys, tops)), readers, WR)
-    edges.add(readers, [ops[top + 1] for ops, top in zip(of_keys, tops, strict=True)], RW)
-    edges.add(unread_readers, unread_writers, RW)
+    before, after = [], []
+    for segment in segments:
+        key, top = history.s_key[segment], top_of(history, segment)
+        place = UNKNOWN if top == UNKNOWN else orders.place[key][top]
+        before.append(writers[key][place])
+        after.append(writers[key][place + 1])
+    edges.add(before, readers, WR)
+    edges.add(readers, after, RW)
 
 
 def unordered_edges(
+    history: History,
     orders: Orders,
-    op: int,
-    highest: dict[int, int],
+    edges: Dependencies,
+    reads: Iterable[tuple[int, int, int]],
     unread: Unread,
-    to_writer: list[int],
-    rw_readers: list[int],
 ) -> None:
-    """Add rw from who read all that anybody read of a list to those whose appends to it nobody read."""
-    for key, top in highest.items():
-        if top + 1 == len(orders.vids[key]):
-            to_writer += unread.get(key, ())
-            rw_readers += [op] * len(unread.get(key, ()))
+    """Add rw from who read all that anybody read of a list to those whose appends to it nobody read.
+
+    reads: reader, key and segment.
+    """
+    for op, key, segment in reads:
+        ops = unread.get(key)
+        if ops and len(history.s_vids[segment]) == len(orders.vids[key]):
+            edges.add([op] * len(ops), ops, RW)
 
 
 def unread_appends(history: History, orders: Orders) -> Unread:
@@ -199,46 +240,30 @@ def name_cycles(
     history: History, edges: Dependencies, kinds: Sequence[Kind], found: Findings, forbidden: frozenset[str]
 ) -> None:
     """Find the cycles of dependencies, process order and real time, and name the least tolerable of each component."""
-    by_position, positions = instants(history)
-    spans = stretches(positions, edges.sources, edges.targets)
-    if not spans:
+    ends = history.end
+    if history.outcome.count(OK) < len(ends):
+        ends = [end if history.outcome[op] == OK else NEVER + op for op, end in enumerate(ends)]
+    by_position, back = untangled(history.begin, ends, edges.sources, edges.targets)
+    if not back:
         return
-    # The number of its stretch, or, outside of all, one that no other operation has.
-    stretch = [UNKNOWN - op for op in range(len(positions))]
-    ops_of = []
-    for number, (first, last) in enumerate(spans):
-        ops_of.append(by_position[first : last + 1])
-        for op in ops_of[-1]:
-            stretch[op] = number
+    positions = [0] * len(by_position)
+    for place, op in enumerate(by_position):
+        positions[op] = place
+    spans = stretches((positions[source], positions[target]) for source, target in back)
+    ops_of = [by_position[first : last + 1] for first, last in spans]
+    stretch = {op: number for number, ops in enumerate(ops_of) for op in ops}
     graphs: list[Edges] = [{} for _ in spans]
-    within = list(map(eq, map(stretch.__getitem__, edges.sources), map(stretch.__getitem__, edges.targets)))
-    inner = (compress(column, within) for column in (edges.sources, edges.targets, edges.kinds))
-    for source, target, kind in zip(*inner, strict=True):
-        heads = graphs[stretch[source]].setdefault(source, {})
-        heads[target] = heads.get(target, 0) | kind
+    for place in [place for place, source in enumerate(edges.sources) if source in stretch]:
+        source, target = edges.sources[place], edges.targets[place]
+        if source != target and stretch.get(target) == stretch[source]:
+            heads = graphs[stretch[source]].setdefault(source, {})
+            heads[target] = heads.get(target, 0) | edges.kinds[place]
     timely = any(kind.also for kind in kinds)
     for graph, ops in zip(graphs, ops_of, strict=True):
         if timely:
             add_time(history, graph, ops)
         for members in components_of(graph, ops):
             name_component(history, restrict(graph, members), kinds, found, forbidden)
-
-
-def instants(history: History) -> tuple[list[int], list[int]]:
-    """Give the operations in an order that agrees with real time, and by operation its place there.
-
-    The order is by the middle of their durations: whatever instant within its duration is taken, what ended before
-    another began comes before it. One without an end is taken to be at its beginning.
-    """
-    middles = list(map(add, history.begin, history.end))
-    for op, end in enumerate(history.end):
-        if end == NEVER:
-            middles[op] = 2 * history.begin[op]
-    order = sorted(range(len(middles)), key=middles.__getitem__)
-    positions = [0] * len(middles)
-    for place, op in enumerate(order):
-        positions[op] = place
-    return order, positions
 
 
 def add_time(history: History, graph: Edges, ops: list[int]) -> None:

@@ -186,7 +186,8 @@ def cycle_names(history, dependencies):
     """What must be named: per component, the least tolerable cycle, and one of time if it is less tolerable yet."""
     edges = {}
     for a, b, kind in zip(dependencies.sources, dependencies.targets, dependencies.kinds, strict=True):
-        edges.setdefault((a, b), set()).add(kind)
+        if a != b and -1 not in (a, b):
+            edges.setdefault((a, b), set()).add(kind)
     ops = range(len(history.f))
     for a, b in permutations(ops, 2):
         if history.outcome[a] == 0 and history.end[a] < history.begin[b]:

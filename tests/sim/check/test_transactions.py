@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rafka.sim.check.graph import KINDS, components, find_cycle, some_cycle, stretches, with_variants
+from rafka.sim.check.graph import (
+    KINDS,
+    components,
+    find_cycle,
+    some_cycle,
+    stretches,
+    untangled,
+    with_variants,
+)
 from rafka.sim.check.judge import judge, model_of
 from rafka.sim.check.orders import order_logs
 from rafka.sim.check.transactions import ISOLATIONS, Dependencies, forbidden_by, read_edges, write_edges
@@ -203,9 +211,39 @@ def test_components_are_those_that_reach_each_other():
         assert {frozenset(each) for each in got} == {each for each in want if len(each) > 1}
 
 
-def test_stretches_cover_backward_edges_and_nothing_else():
-    assert stretches([0, 1, 2], [0, 1], [1, 2]) == []
-    assert stretches(list(range(9)), [3, 5, 8], [1, 2, 7]) == [(1, 5), (7, 8)]
+@st.composite
+def in_time(draw):
+    """Nodes with a begin and an end, and edges between any, to themselves and to nobody as well."""
+    count = draw(st.integers(1, 8))
+    instants = draw(st.permutations(range(2 * count)))
+    spans = [sorted(instants[2 * n : 2 * n + 2]) for n in range(count)]
+    edges = draw(st.lists(st.tuples(st.integers(-1, count - 1), st.integers(-1, count - 1)), max_size=12))
+    return [begin for begin, _ in spans], [end for _, end in spans], edges
+
+
+@settings(max_examples=600)
+@given(in_time())
+def test_edges_go_back_only_where_there_is_a_cycle(case):
+    begins, ends, edges = case
+    count = len(begins)
+    every = {(a, b) for a, b in edges if a != b and -1 not in (a, b)}
+    every |= {(a, b) for a in range(count) for b in range(count) if ends[a] < begins[b]}
+    reach = [{b for a, b in every if a == n} for n in range(count)]
+    for _ in range(count):
+        for n in range(count):
+            reach[n] |= {far for near in reach[n] for far in reach[near]}
+    order, back = untangled(begins, ends, [a for a, _ in edges], [b for _, b in edges])
+    assert bool(back) == any(n in reach[n] for n in range(count))
+    assert sorted(order) == (list(range(count)) if back else [])
+    place = {node: at for at, node in enumerate(order)}
+    for a, b in every if back else ():
+        assert (place[a] > place[b]) == ((a, b) in back)
+        assert place[a] < place[b] or (a in reach[b] and ends[a] > begins[b]), "it is an edge of a cycle"
+
+
+def test_stretches_are_what_edges_cover_and_nothing_else():
+    assert stretches([]) == []
+    assert stretches([(8, 7), (3, 1), (5, 2)]) == [(1, 5), (7, 8)]
 
 
 def test_a_search_that_is_cut_short_still_names_a_cycle():
