@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 
 from rafka.core.config.cordoned import ALL, CORDONED, wrong_with_cordon
 from rafka.core.config.setting import entries
@@ -28,6 +29,7 @@ from rafka.net.serving import limits_of, protocol_of
 
 DEFAULT_LISTEN = "127.0.0.1:9092"
 DEFAULT_DATA_DIR = "./data"
+CODECS = ("cramjam", "zstandard")
 
 
 def run(  # noqa: PLR0913 – one keyword for each option of the command
@@ -56,6 +58,7 @@ def run(  # noqa: PLR0913 – one keyword for each option of the command
     choice = choose(driver)
     for warning in obeyed.warnings:
         notes(Note("warning", "setting", {"what": warning}))
+    _check_codecs()
     _check_cordon(obeyed, os.path.abspath(obeyed.log_dirs or data_dir))
     _check_addresses(obeyed)
     given_id = obeyed.node_id if "node.id" in obeyed.given else None
@@ -174,6 +177,14 @@ def _settings(
         paths = (one if one == ALL else os.path.abspath(one) for one in entries(given[CORDONED]))
         given[CORDONED] = ",".join(paths)
     return Settings.from_pairs(given)
+
+
+def _check_codecs() -> None:
+    """Raise RafkaError if a library is missing that compressed batches need: better now than at the first of them."""
+    missing = [name for name in CODECS if find_spec(name) is None]
+    if missing:
+        names = " and ".join(missing)
+        raise RafkaError(f"compression needs {names}, not installed here: pip install {' '.join(missing)}")
 
 
 def _check_cordon(settings: Settings, data_dir: str) -> None:

@@ -221,6 +221,19 @@ def test_a_setting_that_cannot_be_obeyed_is_named_before_anything_is_touched(tmp
     assert tree(tmp_path) == {}
 
 
+@pytest.mark.parametrize("missing", ["cramjam", "zstandard"])
+def test_a_codec_that_is_not_installed_is_named_before_anything_is_touched(tmp_path, missing):
+    without = f"import sys; sys.modules[{missing!r}] = None; from rafka.cli.main import main; main()"
+    command = [sys.executable, "-c", without, "run", "--data-dir", str(tmp_path / "data")]
+    command += ["--listen", "127.0.0.1:0"]
+    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        f"Error: compression needs {missing}, not installed here: pip install {missing}\n"
+    )
+    assert tree(tmp_path) == {}
+
+
 @pytest.mark.parametrize("where", ["*", "{data}", "data"])
 def test_a_cordoned_directory_keeps_its_topics_and_gets_no_more(tmp_path, where):  # KIP-1066
     data = tmp_path / "data"
