@@ -28,6 +28,9 @@ CRC, CHECKED, BASE_TIMESTAMP, MAX_TIMESTAMP = 17, 21, 27, 35
 class Large(Keyed):
     """A log of RECORDS in segments of 1 MiB; reads: what the last lookup read, by the suffix of the file."""
 
+    bytes_read = 0
+    """Of batches, in all."""
+
     def __init__(self):
         self.reads = []
         super().__init__(LogConfig(segment_bytes=1 << 20))
@@ -43,6 +46,8 @@ class Large(Keyed):
         for effect in self.out.effects:
             if isinstance(effect, Read):
                 self.reads.append(effect.file.rpartition(".")[2])
+                if self.reads[-1] == "log":
+                    self.bytes_read += effect.length
         super().collect()
 
     def look(self, script):
@@ -103,6 +108,13 @@ def test_a_time_takes_one_scan_and_the_batch_itself(log) -> None:
         most = max(most[0], batches), max(most[1], beside)
     assert most == (2, 3)
     assert log.script(log.log.offset_for_timestamp(FIRST + 2 * RECORDS, CODECS)) is None
+
+
+def test_a_start_after_a_crash_reads_what_was_not_known_to_be_synced_and_no_more(log) -> None:
+    before, newest = log.bytes_read, log.log.segments[-1]
+    log.crash()
+    assert log.log.log_end_offset == RECORDS
+    assert log.bytes_read - before <= newest.size_bytes <= log.log.size_bytes / 20
 
 
 def test_after_a_start_a_segment_is_checked_once_and_looked_up_as_before(log) -> None:
