@@ -98,11 +98,7 @@ class Server:
         """Let the node do what is due, and close who has been silent for too long."""
         if self.protocol.left:  # nobody has told when the last turn ended
             self.protocol.settle(now.mono)
-        released, self._released = self._released, []
-        for request in released:
-            connection = self._connections.get(request.conn)
-            if connection is not None and not connection.is_closing:
-                self.node.handle(request, now)
+        self._go_on(now)
         self.node.tick(now)
         if self._sweep_at is not None and self._sweep_at <= now.mono:
             self._sweep(now)
@@ -203,6 +199,8 @@ class Server:
     def _pass_on(
         self, conn: ConnId, connection: _Connection, requests: Iterable[Requested], now: Now
     ) -> None:
+        if self._released:
+            self._go_on(now)  # what was held back is before what comes now
         admits = connection.order.admits
         for request in requests:
             if admits(request):
@@ -217,6 +215,14 @@ class Server:
             self._effects.append(Pause(conn))
         if session.has_answers:  # it has answered by itself
             self._sendable[conn] = connection
+
+    def _go_on(self, now: Now) -> None:
+        """Hand on what was held back until the last turn's answers."""
+        released, self._released = self._released, []
+        for request in released:
+            connection = self._connections.get(request.conn)
+            if connection is not None and not connection.is_closing:
+                self.node.handle(request, now)
 
     def _answer(self, reply: Reply) -> None:
         connection = self._connections.get(reply.conn)

@@ -4,6 +4,8 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rafka.core.api.init_producer_id_request import InitProducerIdRequest
+from rafka.core.api.init_producer_id_response import InitProducerIdResponse
 from rafka.core.api.list_groups_request import ListGroupsRequest
 from rafka.core.api.list_groups_response import ListGroupsResponse
 from rafka.core.effects import Close, Effect, Fill, Note, Pause, Reply, Resume, Send, Sync
@@ -14,7 +16,7 @@ from rafka.net.kafka.session import Protocol, request_bytes
 from rafka.net.server import MS, Limits, Server
 
 ONE, TWO = ConnId(1), ConnId(2)
-PROTOCOL = Protocol({16: (0, 5), 18: (0, 4)})
+PROTOCOL = Protocol({16: (0, 5), 18: (0, 4), 22: (0, 4)})
 
 
 @attrs.define(eq=False)
@@ -133,6 +135,23 @@ def test_a_client_that_does_not_wait_for_answers_is_not_read_until_half_of_them_
     assert [type(e) for e in turn(s)] == [Send]
     answer(node, ONE, 2)
     assert [type(e) for e in turn(s)] == [Send, Resume]
+
+
+def test_what_was_held_back_goes_before_what_came_later() -> None:
+    introduce = request_bytes(
+        InitProducerIdRequest(), api_key=22, version=4, correlation_id=9, client_id=None
+    )
+    s, node = server()
+    turn(s, connect(ONE), Received(ONE, memoryview(bytearray(introduce * 2))))
+    assert [r.correlation for r in node.requests] == [1], "behind a write everything is held"
+    node.effects.append(Reply(ONE, 1, InitProducerIdResponse()))
+    turn(s)
+    turn(s, ask(ONE))
+    assert [r.correlation for r in node.requests] == [1, 2], "and what comes now is held behind that"
+    node.effects.append(Reply(ONE, 2, InitProducerIdResponse()))
+    turn(s)
+    turn(s, ask(ONE))
+    assert [r.correlation for r in node.requests] == [1, 2, 3, 4]
 
 
 def test_one_connection_over_the_limit_is_closed_and_said() -> None:
