@@ -3,7 +3,12 @@
 A sequence counts records, wraps from 2^31 - 1 to 0, and starts at 0 with each epoch. The last five batches of
 a producer are remembered: a repeat of one of them is answered with the offset it got. A producer that is not
 known (expired, or never seen) may begin anywhere. A state is an immutable tuple, so taking back an append
-that never reached the disk is putting the former state back. Source: KIP-98; Kafka's `ProducerStateManager`.
+that never reached the disk is putting the former state back.
+
+One batch that is refused, for want of room or of replicas, and the next that is not, because the trouble has passed
+between the two, must not change places. A known producer's sequence sees to it; of one that is not known it is
+remembered where it stands, in memory only, for as long as the connection that keeps the order may last.
+Source: KIP-98; Kafka's `ProducerStateManager`, which lets the second batch in.
 """
 
 from collections import deque
@@ -31,19 +36,26 @@ class Duplicate:
 class Producers:
     """The producers of one partition."""
 
-    __slots__ = ("_states", "_undo", "is_changed")
+    __slots__ = ("_awaited", "_states", "_undo", "is_changed")
 
     def __init__(self) -> None:
         self.is_changed = False
         """Whether there is more to know than the newest snapshot says."""
         self._states: dict[int, State] = {}
         self._undo: deque[tuple[int, int, State | None]] = deque()
+        self._awaited: dict[int, tuple[int, int, int]] = {}
+        """Who is not known and was refused: epoch, sequence of the first batch refused, and when (wall-clock ms)."""
 
     def check(self, header: Header) -> ErrorCode | Duplicate | None:
         """Say whether a batch may be appended (None), and if not, why; changes nothing."""
         state = self._states.get(header.producer_id)
-        if state is None or header.attributes & 0x20:  # markers have no sequence
+        if header.attributes & 0x20:  # markers have no sequence
             return None
+        if state is None:
+            awaited = self._awaited.get(header.producer_id)
+            if awaited is None or awaited[0] != header.producer_epoch or awaited[1] == header.base_sequence:
+                return None
+            return ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
         epoch, batches, _ = state
         first = header.base_sequence
         if header.producer_epoch < epoch:
@@ -57,6 +69,15 @@ class Producers:
         if not batches or first == (batches[-1][1] + 1) % SEQUENCES:
             return None
         return ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+
+    def refused(self, header: Header, wall_ms: int) -> None:
+        """Note that a batch was not even looked at: of one that is not known, none after it may come in before it."""
+        producer = header.producer_id
+        if producer < 0 or producer in self._states or header.attributes & 0x20:
+            return
+        awaited = self._awaited.get(producer)
+        if awaited is None or awaited[0] < header.producer_epoch:
+            self._awaited[producer] = (header.producer_epoch, header.base_sequence, wall_ms)
 
     def is_last(self, header: Header, durable_offset: int) -> bool:
         """Say whether a batch is the newest durable one of its producer: after a crash only it tells the sequence."""
@@ -83,6 +104,8 @@ class Producers:
             batches = (*batches[1 - BATCHES_KEPT :], seen)
         self._states[producer] = (header.producer_epoch, batches, wall_ms)
         self.is_changed = True
+        if self._awaited:
+            self._awaited.pop(producer, None)
 
     def keep(self, offset: int) -> None:
         """Everything below `offset` is in the file: it will not be taken back."""
@@ -96,7 +119,9 @@ class Producers:
         while undo and undo[-1][0] >= offset:
             _, producer, former = undo.pop()
             if former is None:
-                del self._states[producer]
+                epoch, batches, wall_ms = self._states.pop(producer)
+                if batches:
+                    self._awaited[producer] = (epoch, batches[0][0], wall_ms)
             else:
                 self._states[producer] = former
 
@@ -104,6 +129,7 @@ class Producers:
         """Be what a snapshot says."""
         self._states = states
         self._undo.clear()
+        self._awaited.clear()
         self.is_changed = False
 
     def below(self, offset: int) -> dict[int, State]:
@@ -123,6 +149,8 @@ class Producers:
 
     def expire(self, before_ms: int) -> None:
         """Forget who last appended before `before_ms` (producer.id.expiration.ms); none while it may be undone."""
+        if self._awaited:
+            self._awaited = {k: awaited for k, awaited in self._awaited.items() if awaited[2] >= before_ms}
         if not self._undo:
             kept = {k: state for k, state in self._states.items() if state[2] >= before_ms}
             if len(kept) < len(self._states):

@@ -182,9 +182,6 @@ class Produces:
         assert isinstance(request, ProduceRequest)
         if partition.topic == OFFSETS_TOPIC and event.client_id != ADMIN_CLIENT_ID:
             return Refused(ErrorCode.INVALID_TOPIC_EXCEPTION, "clients may not write to an internal topic")
-        refusal = partition.append_refusal(acks=request.acks, now=now)
-        if refusal is not None:
-            return Refused(refusal, "")
         records = data.records
         if not isinstance(records, memoryview) or records.readonly:
             records = memoryview(bytearray(records or b""))  # a copy only of what may not be patched in place
@@ -192,6 +189,10 @@ class Produces:
         if isinstance(batch, Refused):
             return batch
         view, header = batch
+        refusal = partition.append_refusal(acks=request.acks, now=now)
+        if refusal is not None:
+            partition.log.producers.refused(header, now.wall)
+            return Refused(refusal, "")
         attributes = header.attributes
         if attributes & TRANSACTIONAL:
             return _TRANSACTIONS

@@ -364,6 +364,22 @@ def test_sequences_wrap_and_old_producers_are_forgotten() -> None:
     assert producers.check(produced(0, 77)) is None
 
 
+def test_who_was_refused_goes_on_where_that_was() -> None:
+    producers = Producers()
+    producers.refused(produced(1, 4), 50)
+    producers.refused(produced(1, 5), 50)
+    producers.refused(produced(0, 0), 50)
+    assert producers.check(produced(1, 5)) == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    assert producers.check(produced(1, 4)) is None
+    assert producers.check(produced(2, 0)) is None  # it has begun anew
+    producers.update(produced(1, 4), 10, 60)
+    assert producers.check(produced(1, 5)) is None
+    producers.take_back(10)
+    assert producers.check(produced(1, 5)) == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    producers.expire(61)
+    assert producers.check(produced(1, 5)) is None
+
+
 def test_file_names_give_base_offsets_or_nothing() -> None:
     names = ["00000000000000000042.log", "00000000000000000042.index", "42.log", "x" * 20 + ".log", "0" * 20]
     assert [base_offset_of(n) for n in names] == [42, None, None, None, None]

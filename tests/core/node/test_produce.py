@@ -374,3 +374,19 @@ def test_a_failing_disk_acknowledges_nothing_and_harms_no_other_partition(op, er
     assert send(client, topic, batch(b"b"), index=1).error_code == 0
     request = CreateTopicsRequest(topics=[CreatableTopic(name="u", num_partitions=1, replication_factor=1)])
     assert client.ask(request).topics[0].error_code == 0
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_of_batches_in_flight_none_overtakes_one_that_a_full_disk_refused(producer, at_once) -> None:
+    world = producer.world
+    full, out_of_order = ErrorCode.KAFKA_STORAGE_ERROR, ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    world.disk.fail("write", errno.ENOSPC)
+    if at_once:
+        assert producer.send(0, b"a") == (full, -1)  # taken back
+    else:
+        assert send(world.connect(), producer.topic, batch(b"x")).error_code == full
+        assert producer.send(0, b"a") == (full, -1)  # refused before it was looked at
+    assert producer.send(1, b"b") == (full, -1)
+    world.wait(1000)
+    assert producer.send(2, b"c") == (out_of_order, -1), "the disk has room again, and it would be the first"
+    assert [producer.send(n, b"abc"[n : n + 1]) for n in range(3)] == [(0, 0), (0, 1), (0, 2)]
