@@ -141,8 +141,9 @@ def register_events(count: int, processes: int) -> list[Event]:
 
 
 def logs(scale: float) -> None:
-    for per_send, per_poll in ((1, 20), (1, 500), (10, 100)):
-        events = log_events(int(300_000 * scale), per_send, per_poll)
+    for per_send, per_poll in ((1, 1), (1, 20), (1, 500), (10, 100)):
+        sends = 300_000 if per_poll > 1 else 75_000
+        events = log_events(int(sends * scale), per_send, per_poll)
         text = [json.dumps(event, separators=(",", ":")) for event in events]
         del events
         size = sum(map(len, text)) / 1e6

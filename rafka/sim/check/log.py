@@ -6,7 +6,7 @@ A record costs a slot in a slice comparison; only what does not compare equal is
 """
 
 from collections.abc import Sequence
-from itertools import accumulate, islice, pairwise
+from itertools import accumulate, filterfalse, islice, pairwise
 from operator import lt
 from typing import Final
 
@@ -48,8 +48,8 @@ def check_offsets(history: History, orders: Orders, found: Findings) -> None:
             found.add(
                 "inconsistent-offsets", ops, "offset {} of {} holds {}", offset, history.keys[key], values
             )
-    for key, vids in enumerate(orders.vids):
-        if len(set(vids)) < len(vids) or key in orders.conflicts:
+    for key in range(len(orders.logs)):
+        if key in orders.doubled or key in orders.conflicts:
             check_duplicates(history, orders, found, key)
 
 
@@ -90,8 +90,8 @@ def check_existence(history: History, orders: Orders, found: Findings) -> None:
         found.add("unwritten-read", ops, "{!r} was read from {}, but {}", *told, words)
     if history.lists:
         return
-    for op, segments in enumerate(history.segments):
-        for segment in segments if history.sends[op] else ():
+    for op in [op for op in dict.fromkeys(history.s_op) if history.sends[op]]:
+        for segment in history.segments[op]:
             own = set(history.s_vids[segment]).intersection(history.sends[op])
             if own:
                 vid = min(own)
@@ -122,7 +122,8 @@ class Polls:
 
     def check(self) -> dict[int, tuple[int, int]]:
         """Walk the history; give `bounds`."""
-        history, cursors, waiting = self.history, self._cursors, self._waiting
+        history, cursors, waiting, bounds = self.history, self._cursors, self._waiting, self.bounds
+        starts = self.orders.starts
         for op, segments in enumerate(history.segments):
             if not segments:
                 continue
@@ -132,8 +133,18 @@ class Polls:
                 cursor = cursors[process] = {}
             if process in waiting:
                 self._assign(process, op, cursor)
+            # The usual: one stretch, where the last one ended.
+            if len(segments) == 1 and history.outcome[op] == OK and op not in history.rebalanced:
+                segment = segments[0]
+                first, key = starts[segment], history.s_key[segment]
+                if first != UNKNOWN and (key not in cursor or first == cursor[key][0] + 1):
+                    last = first + len(history.s_vids[segment]) - 1
+                    cursor[key] = last, op
+                    if key not in bounds or bounds[key][0] < last:
+                        bounds[key] = last, op
+                    continue
             self._op(op, segments, cursor)
-        return self.bounds
+        return bounds
 
     def _assign(self, process: int, op: int, cursor: dict[int, tuple[int, int]]) -> None:
         """Follow what was assigned before the op."""
@@ -149,7 +160,7 @@ class Polls:
                     del cursor[key]
 
     def _op(self, op: int, segments: range, cursor: dict[int, tuple[int, int]]) -> None:
-        history, place, offsets_of = self.history, self.orders.place, self.orders.offsets
+        history, place = self.history, self.orders.place
         ok = history.outcome[op] == OK
         moved = history.rebalanced.get(op, frozenset()) if history.rebalanced else frozenset()
         inner: dict[int, int] = {}
@@ -161,7 +172,7 @@ class Polls:
             free = moved is None or key in moved
             first = place[key][offsets[0]]
             last = top = first + len(offsets) - 1
-            if offsets_of[key][first : last + 1] != offsets:
+            if self.orders.starts[segment] == UNKNOWN:
                 places = list(map(place[key].__getitem__, offsets))
                 last, top = places[-1], max(places)
                 if not free:
@@ -223,12 +234,15 @@ class Polls:
 
 def check_loss(history: History, orders: Orders, found: Findings, bounds: dict[int, tuple[int, int]]) -> None:
     """Find `lost-write` and `unseen` and, beyond Jepsen, `torn-transaction`."""
+    unseen = set(filterfalse(orders.seen.__contains__, range(len(history.v_op))))
+    if not unseen:
+        return
     lost: set[int] = set()
     for key, (bound, reader) in bounds.items():
-        missing = set(orders.vids[key][: bound + 1]) - orders.seen
+        missing = unseen.intersection(orders.vids[key][: bound + 1])
         for offset, vids in orders.conflicts.get(key, {}).items():
             if orders.place[key][offset] <= bound:
-                missing.update(set(vids) - orders.seen)
+                missing.update(unseen.intersection(vids))
         for vid in sorted(missing):
             if excused(history, key, [history.v_offset[vid]]):
                 continue
@@ -236,7 +250,7 @@ def check_loss(history: History, orders: Orders, found: Findings, bounds: dict[i
             words = "{!r} at offset {} of {} was never read, though offset {} was"
             what = history.v_value[vid], history.v_offset[vid], history.keys[key], orders.offsets[key][bound]
             found.add("lost-write", [history.v_op[vid], reader], words, *what)
-    for vid in sorted(set(range(len(history.v_op))) - orders.seen - lost):
+    for vid in sorted(unseen - lost):
         op, at = history.v_op[vid], [history.v_offset[vid]]
         told = history.v_value[vid], say_key(history, vid)
         if excused(history, history.v_key[vid], at):
@@ -285,8 +299,11 @@ def check_sends(history: History, orders: Orders, found: Findings) -> None:
             mine = last[process] = {}
         firsts = vids
         if len(vids) > 1:
-            check_within(history, orders, found, op)
-            firsts = list({of[vid]: vid for vid in reversed(vids)}.values())
+            keys = set(map(of.__getitem__, vids))
+            places = list(map(index.__getitem__, vids))
+            if len(keys) > 1 or places != list(range(places[0], places[0] + len(places))):
+                check_within(history, orders, found, op)
+            firsts = vids[:1] if len(keys) == 1 else list({of[vid]: vid for vid in reversed(vids)}.values())
         for first in firsts:
             before = mine.get(of[first])
             if before is not None and UNKNOWN != index[first] <= index[before]:
@@ -295,8 +312,11 @@ def check_sends(history: History, orders: Orders, found: Findings) -> None:
                 words = "process {} sent {!r} to {} after {!r}, which is at a higher offset"
                 told = process, history.v_value[first], say_key(history, first), history.v_value[before]
                 found.add("nonmonotonic-send", [other, op], words, *told, allowed=loose)
-        for vid in vids:
-            mine[of[vid]] = vid
+        if len(firsts) == 1:
+            mine[of[firsts[0]]] = vids[-1]
+        else:
+            for vid in vids:
+                mine[of[vid]] = vid
 
 
 def same_producer(history: History, one: int, other: int) -> bool:
@@ -332,13 +352,17 @@ def check_realtime(history: History, orders: Orders, found: Findings) -> None:
     From the end of each log, the earliest acknowledgement of a higher offset is kept. Operations of one process
     are left to `nonmonotonic-send`.
     """
-    ends_of_acked = [
-        end if outcome == OK else NEVER for end, outcome in zip(history.end, history.outcome, strict=True)
-    ]
+    ends_of_acked = history.end
+    if history.outcome.count(OK) < len(history.outcome):
+        ends_of_acked = [
+            end if outcome == OK else NEVER for end, outcome in zip(history.end, history.outcome, strict=True)
+        ]
     for key, vids in enumerate(orders.vids):
-        ops = [history.v_op[vid] for vid in reversed(vids)]
-        if UNKNOWN in ops or len(set(vids)) < len(vids):
-            ops = [history.v_op[vid] for vid in reversed(dict.fromkeys(vids)) if history.v_op[vid] != UNKNOWN]
+        if key in orders.doubled:
+            vids = list(dict.fromkeys(vids))  # noqa: PLW2901  # the places at which a value is first
+        ops = list(map(history.v_op.__getitem__, reversed(vids)))
+        if UNKNOWN in ops:
+            ops = [op for op in ops if op != UNKNOWN]
         ends = map(ends_of_acked.__getitem__, ops)
         if not any(map(lt, accumulate(ends, min), map(history.begin.__getitem__, ops))):
             continue

@@ -8,8 +8,13 @@ offset are kept as conflicts. The bulk of the work is done by slices, dicts and 
 from functools import cached_property
 from itertools import chain, compress, pairwise, repeat
 from operator import add, not_
+from typing import Final
 
 from rafka.sim.check.history import FAIL, INFO, OK, UNKNOWN, History
+
+
+MANY_READ: Final = 2
+"""Values read by a poll, on the average, from which on it is faster to compare stretches."""
 
 
 class Orders:
@@ -31,7 +36,13 @@ class Orders:
         """sent: by vid, the offset that its send told, or UNKNOWN; each is in a log once, until a read tells more."""
         self.is_as_sent = True
         """No read told more than the sends."""
-        self._key_of = history.v_key
+        self._history = history
+
+    def forget(self) -> None:
+        """Reads told more than the sends: work out anew what follows."""
+        self.is_as_sent = False
+        for name in ("offsets", "vids", "place", "starts"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def offsets(self) -> list[list[int]]:
@@ -51,9 +62,27 @@ class Orders:
         return [dict(zip(offsets, range(len(offsets)), strict=True)) for offsets in self.offsets]
 
     @cached_property
+    def starts(self) -> list[int]:
+        """By segment: the index of its first record if it is a stretch of the log, nothing left out; else UNKNOWN."""
+        history, offsets_of, vids_of = self._history, self.offsets, self.vids
+        starts = []
+        for key, offsets, vids in zip(history.s_key, history.s_offsets, history.s_vids, strict=True):
+            first = UNKNOWN
+            if vids:
+                first = self.place[key].get(offsets[0], UNKNOWN)
+                last = first + len(vids)
+                if len(vids) == 1:
+                    if first != UNKNOWN and vids_of[key][first] != vids[0]:
+                        first = UNKNOWN
+                elif vids_of[key][first:last] != vids or offsets_of[key][first:last] != offsets:
+                    first = UNKNOWN
+            starts.append(first)
+        return starts
+
+    @cached_property
     def index(self) -> list[int]:
         """By vid: its (first) index in its log, or UNKNOWN."""
-        index = [UNKNOWN] * len(self._key_of)
+        index = [UNKNOWN] * len(self._history.v_key)
         for key, vids in enumerate(self.vids):
             for place, vid in enumerate(vids):
                 index[vid] = place
@@ -77,7 +106,7 @@ class Orders:
         as fast as one log after the other. A log without a gap needs no other.
         """
         logs = self.logs
-        after = [UNKNOWN] * len(self._key_of)
+        after = [UNKNOWN] * len(self._history.v_key)
         firsts = [UNKNOWN if not log else 0 if 0 in log else min(log) for log in logs]
         gapless = all(
             max(log, default=UNKNOWN) - first < max(len(log), 1)
@@ -85,7 +114,7 @@ class Orders:
         )
         if gapless and self.is_as_sent:
             nexts = map(add, self.sent, repeat(1))
-            after = list(map(dict.get, map(logs.__getitem__, self._key_of), nexts, repeat(UNKNOWN)))
+            after = list(map(dict.get, map(logs.__getitem__, self._history.v_key), nexts, repeat(UNKNOWN)))
             # What no send told the offset of would be followed by the first of all.
             if UNKNOWN in self.sent:
                 after = [UNKNOWN if at == UNKNOWN else vid for vid, at in zip(after, self.sent, strict=True)]
@@ -104,8 +133,7 @@ def order_logs(history: History) -> Orders:
     logs = orders.logs
     torn = torn_as_sent(history, logs, orders.sent)
     # Most polls return what was acknowledged: only the others tell anything of the order.
-    if telling := news(history, orders.sent, torn):
-        orders.is_as_sent = False
+    if telling := news(history, orders, torn):
         before = [log.copy() for log in logs]
         for segment in telling:
             log = logs[history.s_key[segment]]
@@ -115,20 +143,25 @@ def order_logs(history: History) -> Orders:
             log = logs[history.s_key[segment]]
             if list(map(log.__getitem__, history.s_offsets[segment])) != history.s_vids[segment]:
                 torn.add(history.s_key[segment])
+        orders.forget()
     orders.conflicts = {key: conflicts_of(history, key, orders.happened) for key in sorted(torn)}
     return orders
 
 
-def news(history: History, sent: list[int], torn: set[int]) -> list[int]:
-    """Give the segments that tell of a log what its sends did not. sent: by vid, the offset its send told."""
-    offset_of = sent.__getitem__
-    telling = []
-    for segment, (offsets, vids) in enumerate(zip(history.s_offsets, history.s_vids, strict=True)):
-        if len(vids) == 1:
-            if sent[vids[0]] != offsets[0]:
+def news(history: History, orders: Orders, torn: set[int]) -> list[int]:
+    """Give the segments that tell of a log what its sends did not."""
+    sent, telling = orders.sent, []
+    if len(orders.seen) < MANY_READ * len(history.s_vids):
+        for segment, (offsets, vids) in enumerate(zip(history.s_offsets, history.s_vids, strict=True)):
+            if len(vids) == 1:
+                if sent[vids[0]] != offsets[0]:
+                    telling.append(segment)
+            elif list(map(sent.__getitem__, vids)) != offsets:
                 telling.append(segment)
-        elif list(map(offset_of, vids)) != offsets:
-            telling.append(segment)
+    else:
+        for segment, (start, vids) in enumerate(zip(orders.starts, history.s_vids, strict=True)):
+            if start == UNKNOWN and list(map(sent.__getitem__, vids)) != history.s_offsets[segment]:
+                telling.append(segment)
     if torn:
         telling = sorted({*telling, *(s for s, key in enumerate(history.s_key) if key in torn)})
     return telling
