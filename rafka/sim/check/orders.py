@@ -12,7 +12,6 @@ from typing import Final
 
 from rafka.sim.check.history import FAIL, INFO, OK, UNKNOWN, History
 
-
 MANY_READ: Final = 2
 """Values read by a poll, on the average, from which on it is faster to compare stretches."""
 
