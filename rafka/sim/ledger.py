@@ -400,7 +400,6 @@ class Ledger:
         newest = max((a.began for a in attempts if a.done and a.done < since), default=0)
         legal = [a for a in attempts if not a.done or a.done > newest]
         if (offset == -1 and newest == 0) or any(a.offset == offset for a in legal):
-            self._commits[group, key] = legal
             return 0
         if offset == -1 and self.expires:
             return newest
