@@ -37,6 +37,7 @@ from rafka.core.effects import (
 from rafka.core.events import DiskEvent, Done, Event, Failed, Listed, Loaded, Measured, Synced, Written
 from rafka.core.types import File, Token
 from rafka.io.files import Files, OpenFile, write_all
+from rafka.io.reserve import first_room_at, reserve
 from rafka.observe.tally import DIRECTORY, FILE, Tally
 
 
@@ -105,6 +106,8 @@ class Disk:
             if opened.reads or opened.waiting:
                 self._wait(opened, effect)
                 return
+            if effect.position >= opened.room_at:
+                opened.room_at = reserve(opened.fd, effect.position)
             write_all(opened.fd, effect.position, effect.buffers)
         except OSError as error:
             self.fail(effect.file, effect.token, "write", error)
@@ -167,6 +170,7 @@ class Disk:
     def _truncate(self, opened: OpenFile, effect: Truncate) -> None:
         try:
             os.ftruncate(opened.fd, effect.length)
+            opened.room_at = first_room_at(opened.name)  # what was reserved after the end is gone
         except OSError as error:
             self.fail(effect.file, effect.token, "truncate", error)
             return

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from rafka.core.effects import DiskEffect
 from rafka.core.events import Entry
 from rafka.core.types import Buffer
+from rafka.io.reserve import first_room_at
 
 IOV_MAX = 1024
 """Buffers that one pwritev takes (POSIX: at least 16; Linux, macOS and the BSDs: 1024)."""
@@ -28,9 +29,9 @@ BINARY = getattr(os, "O_BINARY", 0)
 
 
 class OpenFile:
-    """One open file. holds: why it may not be closed; reads, syncing, waiting: see `disk.py`."""
+    """One open file. holds: why it may not be closed; reads, syncing, waiting: see `disk.py`; room_at: `reserve.py`."""
 
-    __slots__ = ("fd", "holds", "is_cached", "name", "reads", "syncing", "waiting")
+    __slots__ = ("fd", "holds", "is_cached", "name", "reads", "room_at", "syncing", "waiting")
 
     def __init__(self, name: str, fd: int) -> None:
         self.name = name
@@ -38,6 +39,7 @@ class OpenFile:
         self.holds = 0
         self.is_cached = True
         self.reads = 0
+        self.room_at = first_room_at(name)
         self.syncing = False
         self.waiting: deque[DiskEffect] = deque()
 

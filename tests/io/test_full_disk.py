@@ -194,6 +194,27 @@ def test_where_no_file_can_be_made_a_log_begins_its_next_segment_once_one_can(dr
         ballast.close()
 
 
+def test_topics_can_be_deleted_while_the_disk_is_full_and_that_makes_room(driver, tmp_path):
+    ballast = real(tmp_path, mebibytes=8)
+    try:
+        with Broker(tmp_path, driver, data=ballast.directory / "data", prefix=ballast.prefix) as broker:
+            sender, client = Sender(broker.address), Client(broker.port)
+            client.begin()
+            doomed = [f"doomed-{number}" for number in range(100)]
+            assert {client.create(name) for name in doomed} == {"NONE"}
+            assert sender.send("orders", 20) == sender.send("doomed-0", 20, 50 * KIB) == [""] * 20
+            ballast.fill(broker)
+            assert sender.send("orders", 1, 100 * KIB) == ["KAFKA_STORAGE_ERROR"]
+            assert {client.delete(name) for name in reversed(doomed)} == {"NONE"}
+            until(lambda: sender.send("orders", 1, 100 * KIB) == [""], "there is room")
+            client.made = ["orders"]
+            del sender.acknowledged["doomed-0"]
+            held(broker, sender, client)
+            assert "__cluster_metadata" not in broker.journal
+    finally:
+        ballast.close()
+
+
 def test_retention_makes_room_on_a_full_disk_by_itself(driver, tmp_path):
     ballast = real(tmp_path, mebibytes=8)
     often = {"log.retention.check.interval.ms": "200"}
