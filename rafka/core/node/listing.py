@@ -340,13 +340,18 @@ def _named_twice(request: ListOffsetsRequest) -> list[tuple[str, int]]:
 
 
 def _refusal(partition: Partition, wanted: ListOffsetsPartition, version: int) -> ErrorCode | None:
-    refusal = partition.epoch_refusal(wanted.current_leader_epoch)
+    refusal = _no_end(partition) or partition.epoch_refusal(wanted.current_leader_epoch)
     if refusal is not None:
         return refusal
     timestamp = wanted.timestamp
     if timestamp < EARLIEST_PENDING_UPLOAD or version < LISTED_FROM.get(timestamp, 0):
         return ErrorCode.UNSUPPORTED_VERSION
     return None
+
+
+def _no_end(partition: Partition) -> ErrorCode | None:
+    """Refuse to say where a log ends that failed, maybe before anything in it was known to be committed."""
+    return ErrorCode.KAFKA_STORAGE_ERROR if partition.log.is_offline else None
 
 
 def _special(partition: Partition, timestamp: int, result: ListOffsetsPartitionResponse) -> None:
@@ -359,7 +364,9 @@ def _special(partition: Partition, timestamp: int, result: ListOffsetsPartitionR
 
 
 def _epoch_end(partition: Partition | None, wanted: OffsetForLeaderPartition) -> EpochEndOffset:
-    refusal = MISSING if partition is None else partition.epoch_refusal(wanted.current_leader_epoch)
+    refusal = MISSING
+    if partition is not None:
+        refusal = _no_end(partition) or partition.epoch_refusal(wanted.current_leader_epoch)
     if partition is None or refusal is not None:
         return EpochEndOffset(partition=wanted.partition, error_code=refusal or MISSING)
     if wanted.leader_epoch == partition.leader_epoch:

@@ -1,5 +1,7 @@
 """What tools and seeking consumers ask of partitions: offsets by time, ends of epochs, deletion, directories."""
 
+import errno
+
 import pytest
 
 from rafka.core.api.delete_records_request import (
@@ -60,6 +62,15 @@ def timed():
 def test_the_ends_of_a_log(timed, version):
     assert place(listed(timed, EARLIEST, version)) == (0, -1)
     assert place(listed(timed, LATEST, version)) == (4, -1)
+
+
+@pytest.mark.parametrize("timestamp", [LATEST, EARLIEST, 1000])
+def test_where_a_log_ends_that_has_failed_nobody_says(timed, timestamp):
+    timed.world.disk.fail("sync", errno.EIO)
+    records = bytes(build_batch([Record(None, b"lost")], timestamp=5000))
+    (refused,) = timed.writer.ask(producing(timed.id, records)).responses[0].partition_responses
+    assert refused.error_code == ErrorCode.KAFKA_STORAGE_ERROR
+    assert listed(timed, timestamp).error_code == ErrorCode.KAFKA_STORAGE_ERROR
 
 
 @pytest.mark.parametrize(
