@@ -20,6 +20,7 @@ Paths are relative to the data directory, with forward slashes; they never begin
 
 from collections.abc import Sequence
 
+from rafka.core.plain import Acknowledge
 from rafka.core.shape import value
 from rafka.core.types import NO_ANSWER, Buffer, ConnId, File, Piece, Token
 
@@ -207,4 +208,4 @@ class Stop:
 
 DiskEffect = Write | Sync | Read | Truncate | Rename | Unlink | MakeDir | SyncDir | List | Measure
 NetEffect = Listen | Send | Fill | Pause | Resume | Close
-Effect = DiskEffect | NetEffect | Reply | Note | Stop
+Effect = DiskEffect | NetEffect | Reply | Acknowledge | Note | Stop

@@ -1,5 +1,6 @@
 """All that the world may tell the core: past participles, as data. The other half of `effects.py`."""
 
+from rafka.core.plain import PlainProduce
 from rafka.core.shape import value
 from rafka.core.types import ConnId, File, Token
 
@@ -144,4 +145,4 @@ class Terminated:
 
 DiskEvent = Written | Synced | Loaded | Done | Listed | Measured | Failed
 NetEvent = Listening | Connected | Received | Filled | Disconnected
-Event = DiskEvent | NetEvent | Requested | Terminated
+Event = DiskEvent | NetEvent | Requested | PlainProduce | Terminated

@@ -202,6 +202,14 @@ class OffsetWaiters(Generic[W]):
         queue = self._queue
         queue.append((max(reached, queue[-1][0]) if queue else reached, waiter))
 
+    def extend(self, reached: int, waiter: W) -> bool:
+        """Let `waiter`, if it is the last in line, wait until `reached` records exist; say whether it is."""
+        queue = self._queue
+        if not queue or queue[-1][1] is not waiter:
+            return False
+        queue[-1] = (reached, waiter)
+        return True
+
     def reach(self, offset: int) -> list[W]:
         """Release every waiter for `offset` or less."""
         released: list[W] = []

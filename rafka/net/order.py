@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Sequence
 
 from rafka.core.events import Requested
+from rafka.core.plain import PRODUCE, PlainProduce
 
-PRODUCE = 0
 WRITES = frozenset((3, 8, 10, 19, 20, 21, 22, 33, 37, 42, 43, 44, 47))
 """API keys of what changes something that a later request can see, but for Produce: Metadata and FindCoordinator,
 which may make topics; OffsetCommit; CreateTopics, DeleteTopics, DeleteRecords; InitProducerId; AlterConfigs,
@@ -32,9 +32,9 @@ class Order:
     def __init__(self) -> None:
         self.produces = 0
         self.writes = 0
-        self.held: deque[Requested] = deque()
+        self.held: deque[Requested | PlainProduce] = deque()
 
-    def admits(self, request: Requested) -> bool:
+    def admits(self, request: Requested | PlainProduce) -> bool:
         """Say whether a request that has just come may be worked at now; if not it is held."""
         if request.api_key == PRODUCE and not self.writes and not self.held:
             self.produces += 1
@@ -44,15 +44,17 @@ class Order:
         self.held.append(request)
         return False
 
-    def answered(self, api_key: int) -> Sequence[Requested]:
+    def answered(self, api_key: int) -> Sequence[Requested | PlainProduce]:
         """Take note that a request is answered; return those that may be worked at now."""
         if api_key == PRODUCE:
             self.produces -= 1
         elif api_key in WRITES:
             self.writes -= 1
-        if not self.held:
-            return ()  # nearly always
-        released: list[Requested] = []
+        return self.released() if self.held else ()
+
+    def released(self) -> list[Requested | PlainProduce]:
+        """Return those that were held and may be worked at now."""
+        released: list[Requested | PlainProduce] = []
         while self.held and self._starts(self.held[0].api_key):
             released.append(self.held.popleft())
         return released

@@ -18,7 +18,7 @@ Requests of one connection are worked at in the order that `order.py` tells.
 A client's violation ends its own connection and nothing else.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -26,6 +26,7 @@ from rafka.core.effects import Close, Effect, Fill, Note, Pause, Reply, Resume, 
 from rafka.core.errors import LocalProtocolError, RemoteProtocolError
 from rafka.core.events import Connected, Disconnected, Event, Filled, Received, Requested
 from rafka.core.machine import Machine
+from rafka.core.plain import Acknowledge, PlainProduce
 from rafka.core.shape import value
 from rafka.core.types import ConnId, MonoNs, Now
 from rafka.net.kafka.session import Protocol, Session
@@ -69,7 +70,7 @@ class Server:
     """How many connections each address has; none with 0."""
     _sendable: dict[ConnId, _Connection] = attrs.field(factory=dict)
     """Connections whose session may have answers to send, in the order they got them."""
-    _released: list[Requested] = attrs.field(factory=list)
+    _released: list[Requested | PlainProduce] = attrs.field(factory=list)
     """Requests that were held back and may be worked at in the next turn."""
     _sweep_at: MonoNs | None = None
     accepted: int = 0
@@ -106,7 +107,9 @@ class Server:
     def drain(self) -> list[Effect]:
         """Give up the turn's effects: the node's own, then the answers, one Send a connection."""
         for effect in self.node.drain():
-            if isinstance(effect, Reply):
+            if isinstance(effect, Acknowledge):
+                self._acknowledge(effect.produces)
+            elif isinstance(effect, Reply):
                 self._answer(effect)
             else:
                 self._effects.append(effect)
@@ -197,7 +200,7 @@ class Server:
         self._pass_on(event.conn, connection, requests, now)
 
     def _pass_on(
-        self, conn: ConnId, connection: _Connection, requests: Iterable[Requested], now: Now
+        self, conn: ConnId, connection: _Connection, requests: Iterable[Requested | PlainProduce], now: Now
     ) -> None:
         if self._released:
             self._go_on(now)  # what was held back is before what comes now
@@ -238,6 +241,20 @@ class Server:
         if released:
             self._released += released
         self._sendable[reply.conn] = connection
+
+    def _acknowledge(self, produces: Sequence[PlainProduce]) -> None:
+        connections = self._connections
+        for produce in produces:
+            conn = produce.conn
+            connection = connections.get(conn)
+            if connection is None:
+                continue  # it went away before its answer came
+            connection.session.acknowledge(produce)
+            order = connection.order
+            order.produces -= 1
+            if order.held:
+                self._released += order.released()
+            self._sendable[conn] = connection
 
     def _send(self, conn: ConnId, connection: _Connection) -> None:
         if connection.is_closing:

@@ -11,12 +11,13 @@ PRODUCE = 0
 FETCH = 1
 
 
-def protocol_of(served: Mapping[int, tuple[int, int]]) -> Protocol:
-    """Speak what a node serves."""
+def protocol_of(served: Mapping[int, tuple[int, int]], *, has_plain: bool = True) -> Protocol:
+    """Speak what a node serves. has_plain: whether it takes plain produces (`core/plain.py`)."""
     return Protocol(
         served,
         decoders={PRODUCE: produce.decode_request, FETCH: fetch.decode_request},
         encoders={PRODUCE: produce.encode_response, FETCH: fetch.encode_response},  # type: ignore[dict-item]
+        has_plain=has_plain,
     )
 
 

@@ -201,6 +201,7 @@ class Broker:
         identity = Identity(directory.node_id, directory.cluster_id, directory.directory_id, directory.path)
         node = Node(obeyed, identity, SystemEntropy(), Compression())
         server = serving(node, obeyed)
+        server.protocol.has_plain = False  # faults look into every request
         server.node = Faulty(node, self._faults)
         self._driver = choose(self._driver_name).driver(self._note)
 

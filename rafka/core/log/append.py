@@ -27,12 +27,12 @@ from rafka.core.log.directory import make
 from rafka.core.log.errand import Errand
 from rafka.core.log.keeping import Keeper
 from rafka.core.log.restored import Restored
-from rafka.core.log.retention import must_roll
+from rafka.core.log.retention import Room, must_roll, room_in
 from rafka.core.log.segment import RELATIVE_OFFSET_MAX, Segment
 from rafka.core.log.tail import Tail
 from rafka.core.machine import Outbox
-from rafka.core.record.batch import Batch, Header, patch
-from rafka.core.record.crc64 import crc64_from
+from rafka.core.record.batch import Batch, Header, place
+from rafka.core.record.crc64 import summed
 from rafka.core.types import NO_ANSWER, Buffer, File, MonoNs, Now, Token, Uuid
 
 RETRY_NS = 1_000_000_000
@@ -67,6 +67,7 @@ class Appender(Keeper):
         "_naming",
         "_queue",
         "_retry_at",
+        "_room",
         "_sync_token",
         "_synced_offset",
         "_syncing_offset",
@@ -79,6 +80,7 @@ class Appender(Keeper):
         "log_end_offset",
         "log_start_offset",
         "tail",
+        "writes",
         "written_offset",
     )
 
@@ -96,6 +98,8 @@ class Appender(Keeper):
         self.failed: ErrorCode | None = None
         self.is_offline = False
         self.tail = Tail()
+        self.writes = 0
+        """How many Writes were asked for."""
         self._queue: deque[_Chunk] = deque()
         self._in_flight: deque[_Chunk] = deque()
         self._written_position = 0
@@ -108,6 +112,8 @@ class Appender(Keeper):
         self._retry_at = 0
         self._active: Segment | None = None
         """Where the next batch goes if there is room; None: a new segment is begun."""
+        self._room: Room | None = None
+        """What the active segment takes without a second look; None: to be measured."""
         self._generation = 0
         """Grows whenever offsets are given a second time: what was read before is of another log."""
 
@@ -138,20 +144,65 @@ class Appender(Keeper):
         if leader_epoch > self.epochs.latest:
             self._begin_epoch(leader_epoch, offset)
         for view, header in batches:
-            patch(view, offset, leader_epoch)
-            chunk = self._chunk_for(header, offset, now.wall)
+            place(view, offset, leader_epoch)
+            segment = self._segment_for(header, offset, now.wall)
             last_offset = offset + header.last_offset_delta
-            segment = chunk.segment
-            self.tail.add(offset, self._account(segment, header, last_offset))
-            chunk.chain = segment.chain = crc64_from(segment.chain, view[:PREFIX_BYTES])
+            self._lay(segment, view, offset, last_offset, header.max_timestamp)
             self.producers.update(header, offset, now.wall)
             offset = last_offset + 1
-            if segment.size_bytes >= segment.link_at:
-                segment.link(offset)
-            chunk.buffers.append(view)
-            chunk.size_bytes += len(view)
-            chunk.end_offset = self.log_end_offset = offset
         return first
+
+    def append_plain(
+        self, view: memoryview, last_offset_delta: int, max_timestamp: int, leader_epoch: int, now: Now
+    ) -> int:
+        """Append one batch as `append` does where there is nothing to decide; -1 where there is: nothing is done.
+
+        Whoever calls it has read the header; producers are the caller's to tell.
+        """
+        segment = self._active
+        room = self._room
+        if room is None or room.segment is not segment or room.config is not self.config:
+            room = self._room = room_in(segment, self.config, self.epochs.latest)
+            if room is None:
+                return -1
+        assert segment is not None
+        offset = self.log_end_offset
+        last_offset = offset + last_offset_delta
+        if (
+            segment.size_bytes + len(view) > room.end
+            or max_timestamp > room.latest
+            or last_offset > room.last_offset_max
+            or leader_epoch != room.epoch
+            or self.is_offline
+            or self._cutting
+            or now.mono < self._retry_at
+        ):
+            self._room = None
+            return -1
+        place(view, offset, leader_epoch)
+        segment.modified_ms = now.wall
+        self._lay(segment, view, offset, last_offset, max_timestamp)
+        return offset
+
+    def _lay(
+        self, segment: Segment, view: memoryview, offset: int, last_offset: int, max_timestamp: int
+    ) -> None:
+        """Put a batch that has its place into memory: the tail, the indexes, the chain, and what is to be written."""
+        queue = self._queue
+        if queue and queue[-1].segment is segment:
+            chunk = queue[-1]
+        else:
+            chunk = _Chunk(segment, segment.size_bytes)
+            queue.append(chunk)
+        size_bytes = len(view)
+        interval = self.config.index_interval_bytes
+        self.tail.add(offset, segment.add(last_offset, size_bytes, max_timestamp, interval))
+        chunk.chain = segment.chain = summed(view[:PREFIX_BYTES], segment.chain)
+        if segment.size_bytes >= segment.link_at:
+            segment.link(last_offset + 1)
+        chunk.buffers.append(view)
+        chunk.size_bytes += size_bytes
+        chunk.end_offset = self.log_end_offset = last_offset + 1
 
     def flush(self, now: Now) -> None:
         """Ask for what was appended to be written and, under flush=fsync, synced; once a turn."""
@@ -189,7 +240,7 @@ class Appender(Keeper):
         interval = self.config.index_interval_bytes
         return segment.add(last_offset, header.size_bytes, header.max_timestamp, interval)
 
-    def _chunk_for(self, header: Header, offset: int, wall_ms: int) -> _Chunk:
+    def _segment_for(self, header: Header, offset: int, wall_ms: int) -> Segment:
         segment = self._active
         if segment is not None and segment.size_bytes:
             far = offset + header.last_offset_delta - segment.base_offset > RELATIVE_OFFSET_MAX
@@ -201,9 +252,7 @@ class Appender(Keeper):
         segment.modified_ms = wall_ms
         if segment.begun_ms < 0:
             segment.begun_ms = wall_ms  # for this process, it was when it was first appended to
-        if not self._queue or self._queue[-1].segment is not segment:
-            self._queue.append(_Chunk(segment, segment.size_bytes))
-        return self._queue[-1]
+        return segment
 
     def _begin_segment(self, offset: int) -> Segment:
         former = self.segments[-1] if self.segments else None
@@ -226,6 +275,7 @@ class Appender(Keeper):
     def _write(self, now: Now) -> None:
         while self._queue and self._may_write(self._queue[0], now):
             chunk = self._queue.popleft()
+            self.writes += 1
             chunk.token = self._out.token(self)
             self._in_flight.append(chunk)
             self._out.effects.append(Write(chunk.segment.file, chunk.position, chunk.buffers, chunk.token))
@@ -337,6 +387,7 @@ class Appender(Keeper):
     def _take_back(self, now: Now) -> None:
         """Return to the last written batch, in memory and in the file: what came after was never promised."""
         end = self.log_end_offset = self.written_offset
+        self._room = None
         self._retry_at = now.mono + RETRY_NS
         self._queue.clear()
         self._generation += 1

@@ -94,7 +94,9 @@ class Log(Opening):
         """
         count = expired(self.segments, high_watermark, self.log_end_offset, self.config, now.wall)
         if count == len(self.segments) and self._active is not None and self._active.size_bytes == 0:
-            count -= 1  # what a full disk left empty is appended to again: another like it would have its name
+            count -= (
+                1  # what a full disk left empty is appended to again: another like it would have its name
+            )
         if count <= 0 or self.is_offline:
             return 0
         size_bytes = sum(segment.size_bytes for segment in self.segments[:count])
@@ -209,6 +211,7 @@ class Log(Opening):
 
     def _end_at(self, end: int) -> None:
         self._generation += 1
+        self._room = None
         self.first_dirty_offset = min(self.first_dirty_offset, end)
         self.log_end_offset = self.written_offset = end
         self.durable_offset = min(self.durable_offset, end)

@@ -20,8 +20,9 @@ from collections.abc import Sequence
 
 from rafka.core.config import LogConfig
 from rafka.core.log.index import OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES
-from rafka.core.log.segment import Segment
-from rafka.core.record.batch import Header
+from rafka.core.log.segment import RELATIVE_OFFSET_MAX, Segment
+from rafka.core.record.batch import HEADER_BYTES, Header
+from rafka.core.shape import value
 
 
 def must_roll(segment: Segment, header: Header, config: LogConfig, wall_ms: int) -> bool:
@@ -30,6 +31,40 @@ def must_roll(segment: Segment, header: Header, config: LogConfig, wall_ms: int)
     if segment.size_bytes + header.size_bytes > config.segment_bytes:
         return True
     return _age_ms(segment, header.max_timestamp, wall_ms) > roll_ms(config) or _is_full(segment, config)
+
+
+@value
+class Room:
+    """What `segment` takes before any rule has to be looked at again: a batch within all bounds makes it not end.
+
+    end: the position to which it may grow; latest: the largest timestamp; epoch: the leader's it was measured in.
+    """
+
+    segment: Segment
+    config: LogConfig
+    epoch: int
+    end: int
+    latest: int
+    last_offset_max: int
+
+
+def room_in(segment: Segment | None, config: LogConfig, epoch: int) -> Room | None:
+    """Measure the room of the segment appended to; None if it is new, its age goes by the clock, or it is full."""
+    if segment is None or segment.size_bytes == 0 or segment.first_timestamp < 0 or segment.begun_ms < 0:
+        return None
+    limit = config.segment_index_bytes
+    entries = (limit - OFFSET_ENTRY_BYTES - segment.offset_bytes) // OFFSET_ENTRY_BYTES
+    times = (limit - 2 * TIME_ENTRY_BYTES - segment.time_bytes) // TIME_ENTRY_BYTES
+    apart = max(config.index_interval_bytes, HEADER_BYTES)  # no two entries lie nearer to each other
+    end = min(config.segment_bytes, segment.size_bytes + (min(entries, times) - 1) * apart)
+    return Room(
+        segment,
+        config,
+        epoch,
+        end,
+        segment.first_timestamp + roll_ms(config),
+        segment.base_offset + RELATIVE_OFFSET_MAX,
+    )
 
 
 def roll_ms(config: LogConfig) -> int:

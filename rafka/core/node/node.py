@@ -49,10 +49,11 @@ from rafka.core.node.housekeeping import Housekeeping
 from rafka.core.node.listing import Deletion, Listings, Measuring, Query
 from rafka.core.node.parking import Parking
 from rafka.core.node.partitions import Partitions
-from rafka.core.node.produce import Pending, Produced, Produces
+from rafka.core.node.produce import Cohort, Pending, Produced, Produces
 from rafka.core.node.shutdown import ALARM as SHUTDOWN_ALARM
 from rafka.core.node.shutdown import Shutdown
 from rafka.core.node.startup import Stage, Startup
+from rafka.core.plain import PlainProduce
 from rafka.core.record.compression import Codecs
 from rafka.core.replication.fetch_session import FetchSessions
 from rafka.core.replication.partition import Partition
@@ -153,6 +154,10 @@ class Node:
 
     def handle(self, event: Event, now: Now) -> None:
         """Take one event."""
+        if isinstance(event, PlainProduce):  # most events are
+            if not self.shutdown.has_begun:
+                self.produces.plain(event, now)
+            return
         match event:
             case Requested():
                 if not self.shutdown.has_begun:
@@ -180,6 +185,8 @@ class Node:
         for parked in self.parking.due(now):
             if isinstance(parked, Fetch):
                 self.fetches.timed_out(parked, now)
+            elif isinstance(parked, Cohort):
+                self.produces.refuse_together(parked, ErrorCode.REQUEST_TIMED_OUT)
             else:
                 assert isinstance(parked, Produced)
                 self.produces.timed_out(parked)
@@ -195,6 +202,7 @@ class Node:
             self.shutdown.advance(now)  # logs with nothing to write are closed by now, and no event will tell
         self.fetches.look_again(now)
         self.partitions.flush(now)
+        self.produces.end_turn()
 
     def drain(self) -> list[Effect]:
         """Give up the turn's effects."""
@@ -248,6 +256,8 @@ class Node:
             return
         for waiter in partition.advance():
             match waiter:
+                case Cohort():
+                    self.produces.committed_together(waiter)
                 case Pending():
                     self.produces.committed(waiter)
                 case Decided():
@@ -263,6 +273,8 @@ class Node:
     def _give_up(self, partition: Partition, code: ErrorCode, now: Now) -> None:
         for waiter in partition.give_up():
             match waiter:
+                case Cohort():
+                    self.produces.lost_together(waiter, code)
                 case Pending():
                     self.produces.lost(waiter, code)
                 case Decided():

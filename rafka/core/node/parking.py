@@ -5,14 +5,12 @@ from typing import Protocol
 import attrs
 
 from rafka.core.machine import Timeouts
-from rafka.core.types import ConnId, MonoNs, Now, Ticket
+from rafka.core.types import MonoNs, Now, Ticket
 
 
 class Parked(Protocol):
-    """A request without its answer. ticket: set by `Parking.park`."""
+    """A request without its answer, or several. ticket: set by `Parking.park`."""
 
-    conn: ConnId
-    correlation: int
     ticket: Ticket
 
 

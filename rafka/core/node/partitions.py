@@ -85,9 +85,13 @@ class Partitions:
     def append(self, partition: Partition, batches: Sequence[Batch], now: Now) -> int:
         """Append checked batches, to be flushed at the end of the turn; return the first record's offset."""
         if not partition.is_dirty:
-            partition.is_dirty = True
-            self._dirty.append(partition)
+            self.mark(partition)
         return partition.append(batches, now)
+
+    def mark(self, partition: Partition) -> None:
+        """Take note that a log was appended to, which is not marked yet."""
+        partition.is_dirty = True
+        self._dirty.append(partition)
 
     def flush(self, now: Now) -> None:
         """Flush every log that was appended to in this turn: their batches share one write and one sync."""

@@ -6,12 +6,15 @@ with `flush=fsync` an acknowledged record is on the disk, whichever was asked fo
 
 An idempotent producer's repeat of a batch that is already there is answered like the first time, once that batch is
 committed. Transactions are not served; a transactional batch is refused.
+
+A `PlainProduce` goes a shorter way to the same end (`Produces.plain`): everything is compared once, and whatever is not
+as it nearly always is goes the way of all others. Those of one turn, partition and timeout wait together, as a Cohort.
 Sources: KIP-98; Kafka's `ReplicaManager.appendRecords` and `LogValidator`.
 """
 
 import attrs
 
-from rafka.core.api.produce_request import PartitionProduceData, ProduceRequest
+from rafka.core.api.produce_request import PartitionProduceData, ProduceRequest, TopicProduceData
 from rafka.core.api.produce_response import (
     BatchIndexAndErrorMessage,
     LeaderIdAndEpoch,
@@ -27,17 +30,23 @@ from rafka.core.log.producers import Duplicate
 from rafka.core.machine import Outbox
 from rafka.core.node.parking import Parking
 from rafka.core.node.partitions import Partitions
+from rafka.core.plain import PLAIN_FROM, PRODUCE, Acknowledge, PlainProduce
 from rafka.core.record.batch import (
     CODEC_MASK,
+    CRC_STARTS,
+    HEADER_BYTES,
     LENGTH_OVERHEAD,
     LOG_APPEND_TIME,
     MAGIC,
     TRANSACTIONAL,
     Batch,
+    Header,
     check,
+    fields,
     split,
 )
 from rafka.core.record.compression import ZSTD, Codecs
+from rafka.core.record.crc32c import summed
 from rafka.core.record.validate import Refused, prepare
 from rafka.core.replication.partition import Partition
 from rafka.core.types import ConnId, Now, Ticket
@@ -75,6 +84,21 @@ class Pending:
         self.is_done = False
 
 
+class Cohort:
+    """Plain produces of one turn for one partition, with one timeout, whose batches leave in one Write.
+
+    writes: how many the log had asked for before that one.
+    """
+
+    __slots__ = ("members", "ticket", "timeout_ms", "writes")
+
+    def __init__(self, first: PlainProduce, writes: int) -> None:
+        self.writes = writes
+        self.members = [first]
+        self.timeout_ms = first.head.timeout_ms
+        self.ticket = Ticket(0)
+
+
 @attrs.define(eq=False)
 class Produces:
     """Serves Produce over the node's partitions."""
@@ -83,6 +107,94 @@ class Produces:
     partitions: Partitions
     parking: Parking
     codecs: Codecs
+    _cohorts: dict[Partition, Cohort] = attrs.field(factory=dict)
+    """Those that may still grow, in this turn."""
+
+    def plain(self, one: PlainProduce, now: Now) -> None:
+        """Serve a plain produce: append its batch at once if nothing is to be decided, else serve it as any other."""
+        head = one.head
+        by_id = head.api_version >= IDS_FROM
+        found = self.partitions.by_id(head.topic_id) if by_id else self.partitions.by_name(head.topic)
+        partition = None if found is None else found.get(head.index)
+        if (
+            partition is None
+            or partition.topic == OFFSETS_TOPIC
+            or partition.append_refusal(acks=head.acks, now=now) is not None
+            or not self._take(partition, one, now)
+        ):
+            self.handle(requested(one), now)
+
+    def _take(self, partition: Partition, one: PlainProduce, now: Now) -> bool:
+        """Append the batch of a plain produce; False, and nothing is done, if it needs a second look.
+
+        What is compared here is what `check`, `_checked` and `prepare` hold against a batch.
+        """
+        view = one.records
+        size_bytes = len(view)
+        if size_bytes < HEADER_BYTES:
+            return False
+        base, length, _, magic, crc, attributes, delta, earliest, latest, producer, _, sequence, count = (
+            fields(view)
+        )
+        log = partition.log
+        config = log.config
+        if not (
+            magic == MAGIC
+            and length + LENGTH_OVERHEAD == size_bytes <= config.max_message_bytes
+            and base == 0
+            and 0 <= attributes <= ZSTD  # neither LogAppendTime nor transactional, nor control
+            and 0 < count == delta + 1
+            and latest - now.wall <= config.message_timestamp_after_max_ms
+            and now.wall - earliest <= config.message_timestamp_before_max_ms
+            and config.compression_type == "producer"
+            and config.message_timestamp_type == "CreateTime"
+            and not config.cleanup_compact
+            and summed(view[CRC_STARTS:], 0) == crc
+        ):
+            return False
+        header = None
+        if producer >= 0:
+            header = Header(view)
+            if sequence < 0 or log.producers.check(header) is not None:
+                return False
+        offset = log.append_plain(view, delta, latest, partition.leader_epoch, now)
+        is_plain = offset >= 0
+        if not is_plain:
+            offset = self.partitions.append(partition, [(view, header or Header(view))], now)
+        else:
+            if header is not None:
+                log.producers.update(header, offset, now.wall)
+            if not partition.is_dirty:
+                self.partitions.mark(partition)
+        one.base_offset = offset
+        one.log_start_offset = log.log_start_offset
+        self._wait(partition, one, now, may_join=is_plain)
+        return True
+
+    def _wait(self, partition: Partition, one: PlainProduce, now: Now, *, may_join: bool) -> None:
+        """Let a produce wait for what was appended last.
+
+        may_join: its batch lies in one segment with the one before.
+        """
+        cohort = self._cohorts.get(partition)
+        reached = partition.log.log_end_offset
+        if (
+            may_join
+            and cohort is not None
+            and cohort.timeout_ms == one.head.timeout_ms
+            and cohort.writes == partition.log.writes
+            and partition.acks.extend(reached, cohort)
+        ):
+            cohort.members.append(one)
+            return
+        cohort = self._cohorts[partition] = Cohort(one, partition.log.writes)
+        partition.acks.wait(reached, cohort)
+        self.parking.park(cohort, now, max(cohort.timeout_ms, 0))
+
+    def end_turn(self) -> None:
+        """Let every cohort be whole: what comes later is written later."""
+        if self._cohorts:
+            self._cohorts.clear()
 
     def handle(self, event: Requested, now: Now) -> None:
         """Append what the request carries; answer at once what is not to wait."""
@@ -133,6 +245,26 @@ class Produces:
         if self.parking.find(pending.request.ticket) is not None:
             _fail(pending.result, code)
         self.committed(pending)
+
+    def committed_together(self, cohort: Cohort) -> None:
+        """Take note that every batch of a cohort is committed."""
+        if self.parking.finish(cohort.ticket):
+            self.out.effects.append(Acknowledge(cohort.members))
+
+    def lost_together(self, cohort: Cohort, code: ErrorCode) -> None:
+        """Take note that the batches of a cohort did not reach the disk."""
+        if self.parking.finish(cohort.ticket):
+            self.refuse_together(cohort, code)
+
+    def refuse_together(self, cohort: Cohort, code: ErrorCode) -> None:
+        """Answer every request of a cohort, which is not parked any more, with an error."""
+        for one in cohort.members:
+            result = _accepted(one.head.index)
+            _fail(result, code)
+            topic = TopicProduceResponse(
+                name=one.head.topic, topic_id=one.head.topic_id, partition_responses=[result]
+            )
+            self.out.effects.append(Reply(one.conn, one.correlation, ProduceResponse(responses=[topic])))
 
     def timed_out(self, request: Produced) -> None:
         """Answer a request whose timeout has passed; what is not committed may still come to be."""
@@ -199,7 +331,7 @@ class Produces:
         if attributes & CODEC_MASK == ZSTD and event.api_version < ZSTD_FROM:
             why = f"zstd needs Produce version {ZSTD_FROM}"
             return Refused(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, why)
-        return prepare(view, header, partition.log.config, self.codecs, now.wall, partition.topic)
+        return prepare(view, header, partition.log.config, self.codecs, now.wall)
 
     def _answer_nothing(self, event: Requested, response: ProduceResponse) -> None:
         results = (result for topic in response.responses for result in topic.partition_responses)
@@ -212,6 +344,16 @@ class Produces:
 
 _ACKS = Refused(ErrorCode.INVALID_REQUIRED_ACKS, "acks is 0, 1 or -1")
 _TRANSACTIONS = Refused(ErrorCode.INVALID_TXN_STATE, "transactions are not served here")
+
+
+def requested(one: PlainProduce) -> Requested:
+    """Say a plain produce as any other is said."""
+    head = one.head
+    assert head.api_version >= PLAIN_FROM
+    data = PartitionProduceData(index=head.index, records=one.records)
+    topic = TopicProduceData(name=head.topic, topic_id=head.topic_id, partition_data=[data])
+    body = ProduceRequest(acks=head.acks, timeout_ms=head.timeout_ms, topic_data=[topic])
+    return Requested(one.conn, one.correlation, PRODUCE, head.api_version, head.client_id, body)
 
 
 def _refusal(request: ProduceRequest) -> Refused | None:

@@ -24,8 +24,9 @@ from rafka.core.message.wire import read_uvarint
 from rafka.core.types import ZERO_UUID, Buffer, Piece, Uuid
 
 _ERRORS_FROM = 8
-_FLEXIBLE_FROM = 9
-_IDS_FROM = 13
+FLEXIBLE_FROM = 9
+IDS_FROM = 13
+"""The first version with a producer's errors by record; with compact lengths and tags; with topic ids."""
 
 _FIXED_HEAD = Struct(">hhiih")
 _FIXED_PARTITION = Struct(">iii")
@@ -48,9 +49,9 @@ def decode_request(version: int, body: memoryview) -> ProduceRequest:
     Raises: RemoteProtocolError if it is malformed or of an unknown version.
     """
     try:
-        if version >= _IDS_FROM:
+        if version >= IDS_FROM:
             request = _one_by_id(body)
-        elif version >= _FLEXIBLE_FROM:
+        elif version >= FLEXIBLE_FROM:
             request = _one_by_name(body)
         else:
             request = _one_fixed(body)
@@ -76,7 +77,7 @@ def _one_by_id(body: memoryview) -> ProduceRequest | None:
     transactional, acks, timeout_ms, topics, topic_id, partitions, index, length = head
     if transactional or topics != 2 or partitions != 2:
         return None
-    records = _records_before_tags(body, _ID_HEAD.size, length)
+    records = records_before_tags(body, _ID_HEAD.size, length)
     if records is None:
         return None
     return _request(acks, timeout_ms, "", topic_id, index, records)
@@ -91,7 +92,7 @@ def _one_by_name(body: memoryview) -> ProduceRequest | None:
     partitions, index, length = _NAME_PARTITION.unpack_from(body, end)
     if partitions != 2:
         return None
-    records = _records_before_tags(body, end + _NAME_PARTITION.size, length)
+    records = records_before_tags(body, end + _NAME_PARTITION.size, length)
     if records is None:
         return None
     return _request(acks, timeout_ms, str(body[_NAME_HEAD.size : end], "utf-8"), ZERO_UUID, index, records)
@@ -111,8 +112,11 @@ def _one_fixed(body: memoryview) -> ProduceRequest | None:
     return _request(acks, timeout_ms, name, ZERO_UUID, index, body[start:])
 
 
-def _records_before_tags(body: memoryview, start: int, length: int) -> memoryview | None:
-    """Return the records at start if three empty tagged sections and nothing else follow them."""
+def records_before_tags(body: memoryview, start: int, length: int) -> memoryview | None:
+    """Return the records at start if three empty tagged sections, and nothing else, follow them.
+
+    length: the first byte of their compact length, which stands right before.
+    """
     if length > 0x7F:
         length, start = read_uvarint(body, start - 1)
     end = start + length - 1
@@ -162,10 +166,10 @@ def _encode_one(version: int, response: ProduceResponse) -> bytes | None:
     )
     throttle_ms = response.throttle_time_ms
     try:
-        if version == _IDS_FROM and len(topic.topic_id) == 16:
+        if version == IDS_FROM and len(topic.topic_id) == 16:
             return _ID_ANSWER.pack(2, topic.topic_id, 2, *numbers, _NOTHING_WRONG, 0, throttle_ms, 0)
         name = topic.name.encode()
-        if _FLEXIBLE_FROM <= version < _IDS_FROM and len(name) < 0x7F:
+        if FLEXIBLE_FROM <= version < IDS_FROM and len(name) < 0x7F:
             answer = _NAME_ANSWER.pack(2, *numbers, _NOTHING_WRONG, 0, throttle_ms, 0)
             return b"\x02%c%b%b" % (len(name) + 1, name, answer)
         if version == _ERRORS_FROM:  # no record errors, and a null message

@@ -21,9 +21,11 @@ from rafka.core.errors import ErrorCode, RemoteProtocolError
 from rafka.core.events import Requested
 from rafka.core.message import Message, codec, decode_prefix, encode
 from rafka.core.message.wire import skip_tags
+from rafka.core.plain import PLAIN_FROM, PRODUCE, PlainProduce
 from rafka.core.types import ConnId, FileSlice, MonoNs, Piece
 from rafka.net.frame import SIZE, Frames
 from rafka.net.kafka.meter import Meter
+from rafka.net.kafka.plain import Form, Plains
 
 FETCH = 1
 API_VERSIONS = 18
@@ -45,10 +47,12 @@ Encoder = Callable[[int, Message], Sequence[Piece]]
 class _Dialect:
     """How one API is spoken in one version: looked up once, used for every request of it.
 
-    decode: hand-written, or None for the compiled codec of `request`; encode likewise.
+    decode: hand-written, or None for the compiled codec of `request`; encode likewise. plains: see `plain.py`.
     """
 
-    __slots__ = ("decode", "encode", "has_tags", "head", "head_tags", "key", "meter", "request", "version")
+    __slots__ = (
+        "decode", "encode", "has_tags", "head", "head_tags", "key", "meter", "plains", "request", "version",
+    )  # fmt: skip
 
     def __init__(
         self, key: int, version: int, decode: Decoder | None, encode: Encoder | None, meter: Meter
@@ -63,6 +67,7 @@ class _Dialect:
         is_tagged = response_header_version(key, version) >= 1
         self.head = _TAGGED_ANSWER if is_tagged else _ANSWER
         self.head_tags = (0,) if is_tagged else ()
+        self.plains: Plains | None = None
 
 
 class Protocol:
@@ -73,22 +78,25 @@ class Protocol:
     meters: what is counted of each API that was used; left: answers that left and are not counted yet.
     """
 
-    __slots__ = ("_dialects", "decoders", "encoders", "left", "meters", "served")
+    __slots__ = ("_dialects", "decoders", "encoders", "has_plain", "left", "meters", "served")
 
     def __init__(
         self,
         served: Mapping[int, tuple[int, int]],
         decoders: Mapping[int, Decoder] | None = None,
         encoders: Mapping[int, Encoder] | None = None,
+        *,
+        has_plain: bool = False,
     ) -> None:
         assert API_VERSIONS in served, "no client can start without ApiVersions"
         assert all(key in APIS for key in served)
         self.served = served
         self.decoders = decoders or {}
         self.encoders = encoders or {}
+        self.has_plain = has_plain
         self._dialects: dict[tuple[int, int], _Dialect] = {}
         self.meters: dict[int, Meter] = {}
-        self.left: list[_Slot] = []
+        self.left: list[_Slot | _PlainSlot] = []
 
     def dialect(self, api_key: int, version: int) -> _Dialect | None:
         """Return how to speak an API in a version; None if it is not served."""
@@ -104,7 +112,10 @@ class Protocol:
     def speak(self, api_key: int, version: int) -> _Dialect:
         """Return how to speak an API in a version, served or not."""
         decode, encode = self.decoders.get(api_key), self.encoders.get(api_key)
-        return _Dialect(api_key, version, decode, encode, self.meters.setdefault(api_key, Meter()))
+        dialect = _Dialect(api_key, version, decode, encode, self.meters.setdefault(api_key, Meter()))
+        if self.has_plain and api_key == PRODUCE and version >= PLAIN_FROM:
+            dialect.plains = Plains(version)
+        return dialect
 
     def settle(self, ended: MonoNs) -> None:
         """Count how long the answers that left since the last call have taken, up to `ended`."""
@@ -134,6 +145,18 @@ class _Slot:
         """The whole answer, framed; empty for a request that wants none; None until it is known."""
 
 
+class _PlainSlot(PlainProduce):
+    """A plain produce, and its place in the order of answers as well. Made slot by slot: one for most requests."""
+
+    __slots__ = ("begun", "correlation_id", "dialect", "form", "pieces")
+
+    begun: MonoNs
+    correlation_id: int
+    dialect: _Dialect
+    form: Form
+    pieces: Sequence[Piece] | None
+
+
 class Session:
     """One connection: `receive`, `filled` take bytes in, `answer` takes responses, `drain` gives bytes out.
 
@@ -148,9 +171,9 @@ class Session:
         self._conn = conn
         self._protocol = protocol
         self._count = 0
-        self._order: deque[_Slot] = deque()
+        self._order: deque[_Slot | _PlainSlot] = deque()
         self._slots: dict[int, _Slot] = {}
-        """The slots without an answer, by correlation."""
+        """The slots without an answer, by correlation, but for plain ones."""
         self.has_answers = False
         """Whether something was answered since the last drain."""
         self.now = MonoNs(0)
@@ -160,14 +183,14 @@ class Session:
         """How many requests wait for their answer, or for the answers before theirs."""
         return len(self._order)
 
-    def receive(self, data: memoryview) -> list[Requested]:
+    def receive(self, data: memoryview) -> list[Requested | PlainProduce]:
         """Take bytes and return the requests that became whole.
 
         Raises: RemoteProtocolError for what is no request that is served here.
         """
         return self._requests(self.frames.receive(data))
 
-    def filled(self) -> list[Requested]:
+    def filled(self) -> list[Requested | PlainProduce]:
         """Take back the buffer that `frames.wanted` lent, now full; otherwise like receive."""
         return self._requests(self.frames.filled())
 
@@ -176,13 +199,29 @@ class Session:
 
         Returns the request's API key. Raises: LocalProtocolError if the response cannot be said in its version.
         """
-        slot = self._slots.pop(correlation)
+        slot = self._slots.pop(correlation, None) or self._plain_slot(correlation)
         slot.pieces = () if body is None else _framed(slot, body)
         self.has_answers = True
         key = slot.dialect.key
         if key > FETCH and isinstance(body, Message):  # Produce and Fetch: see the node
             slot.dialect.meter.failed(body)
         return key
+
+    def acknowledge(self, produce: PlainProduce) -> None:
+        """Give the answer to a plain produce whose batch is committed."""
+        assert isinstance(produce, _PlainSlot)
+        assert produce.pieces is None, "a request is answered once"
+        answer = produce.form.answer(produce.correlation_id, produce.base_offset, produce.log_start_offset)
+        produce.pieces = (answer,)
+        self.has_answers = True
+
+    def _plain_slot(self, correlation: int) -> _PlainSlot:
+        """Find the place of a plain produce that was served like any other; it is one of the first."""
+        for slot in self._order:
+            if isinstance(slot, _PlainSlot) and slot.correlation == correlation:
+                assert slot.pieces is None, "a request is answered once"
+                return slot
+        raise AssertionError(f"nobody asked for {correlation}")
 
     def drain(self) -> list[Piece]:
         """Give up the pieces that may leave: answers whose requests have no unanswered one before them."""
@@ -205,11 +244,10 @@ class Session:
         _join(pieces, small)
         return pieces
 
-    def _requests(self, frames: Sequence[memoryview]) -> list[Requested]:
+    def _requests(self, frames: Sequence[memoryview]) -> list[Requested | PlainProduce]:
         """Read frames: requests, but for those to which the session itself has the answer."""
-        requests: list[Requested] = []
+        requests: list[Requested | PlainProduce] = []
         dialect_of = self._protocol.dialect
-        now = self.now
         for frame in frames:
             try:
                 api_key, version, correlation_id, id_length = _HEADER.unpack_from(frame, 0)
@@ -219,20 +257,54 @@ class Session:
             if dialect is None:
                 self._refuse(api_key, version, correlation_id)
                 continue
-            client_id, position = _client_id(frame, id_length)
-            if dialect.has_tags:
-                position = _after_tags(frame, position)
-            if dialect.decode is not None:
-                body = dialect.decode(version, frame[position:])
+            plains = dialect.plains
+            found = None if plains is None else plains.read(frame, id_length)
+            if found is not None:
+                requests.append(
+                    self._plain(dialect, correlation_id, found)
+                )  # nearly always, for those who produce
             else:
-                assert dialect.request is not None
-                body = decode_prefix(dialect.request, version, frame[position:])
-            self._count = count = self._count + 1
-            slot = _Slot(dialect, correlation_id, now)
-            self._order.append(slot)
-            self._slots[count] = slot
-            requests.append(Requested(self._conn, count, api_key, version, client_id, body))
+                requests.append(self._any(dialect, correlation_id, frame, id_length))
         return requests
+
+    def _any(
+        self, dialect: _Dialect, correlation_id: int, frame: memoryview, id_length: int
+    ) -> Requested | PlainProduce:
+        """Read a request by its codec."""
+        version = dialect.version
+        client_id, position = _client_id(frame, id_length)
+        if dialect.has_tags:
+            position = _after_tags(frame, position)
+        if dialect.decode is not None:
+            body = dialect.decode(version, frame[position:])
+        else:
+            assert dialect.request is not None
+            body = decode_prefix(dialect.request, version, frame[position:])
+        plains = dialect.plains
+        if plains is not None and plains.learn(frame, position, client_id, body):
+            found = plains.read(frame, id_length)
+            assert found is not None, "what was learnt is known"
+            return self._plain(dialect, correlation_id, found)
+        self._count = count = self._count + 1
+        slot = _Slot(dialect, correlation_id, self.now)
+        self._order.append(slot)
+        self._slots[count] = slot
+        return Requested(self._conn, count, dialect.key, version, client_id, body)
+
+    def _plain(self, dialect: _Dialect, correlation_id: int, found: tuple[Form, memoryview]) -> PlainProduce:
+        """Make the request, and its place, of what was found."""
+        self._count = count = self._count + 1
+        plain = _PlainSlot()
+        plain.conn = self._conn
+        plain.correlation = count
+        plain.form, plain.records = found
+        plain.head = plain.form.head
+        plain.begun = self.now
+        plain.correlation_id = correlation_id
+        plain.dialect = dialect
+        plain.pieces = None
+        self._order.append(plain)
+        return plain
 
     def _refuse(self, api_key: int, version: int, correlation_id: int) -> None:
         if api_key != API_VERSIONS:
@@ -245,7 +317,7 @@ class Session:
         self.has_answers = True
 
 
-def _framed(slot: _Slot, body: object) -> list[Piece]:
+def _framed(slot: _Slot | _PlainSlot, body: object) -> list[Piece]:
     """Say an answer whole: size, header, body. Its first piece is bytes."""
     assert isinstance(body, Message), "an answer is a message or None"
     dialect = slot.dialect

@@ -6,7 +6,7 @@ from rafka.core.effects import Reply, Resume
 from rafka.core.machine import Decision, OffsetWaiters
 from rafka.core.node.control import Control
 from rafka.core.node.fetch import Fetches
-from rafka.core.node.produce import Produces
+from rafka.core.node.produce import Produces, requested
 from rafka.core.replication.fetch_session import FetchSessions
 from rafka.core.types import Now
 from rafka.net.kafka.session import Session
@@ -25,15 +25,22 @@ BUGS, bug = family("protocol")
     in_flight=5,
 )
 def _answers_out_of_order(plant: Plant) -> None:
-    def answer(original: Any, session: Any, correlation: int, body: Any) -> Any:
-        slot = session._slots[correlation]
+    def first(session: Any, slot: Any) -> None:
         if session._order[0] is not slot:
             plant.hit()
             session._order.remove(slot)
             session._order.appendleft(slot)
+
+    def answer(original: Any, session: Any, correlation: int, body: Any) -> Any:
+        first(session, session._slots.get(correlation) or session._plain_slot(correlation))
         return original(session, correlation, body)
 
+    def acknowledge(original: Any, session: Any, produce: Any) -> Any:
+        first(session, produce)
+        return original(session, produce)
+
     plant.patch(Session, "answer", answer)
+    plant.patch(Session, "acknowledge", acknowledge)
 
 
 @bug("P02", "here", "one in ten commits of a produce is never told to its client", "LV")
@@ -57,6 +64,7 @@ def _answers_twice(plant: Plant) -> None:
             produces.out.effects.append(produces.out.effects[-1])
 
     plant.patch(Produces, "committed", committed)
+    plant.patch(Produces, "committed_together", committed)
 
 
 @bug(
@@ -103,7 +111,14 @@ def _acks_one_early(plant: Plant) -> None:
                 produces.parking.finish(request.ticket)
                 produces.out.effects.append(Reply(request.conn, request.correlation, request.response))
 
+    def plain(original: Any, produces: Any, one: Any, now: Now) -> None:
+        if one.head.acks == 1:
+            produces.handle(requested(one), now)
+        else:
+            original(produces, one, now)
+
     plant.patch(Produces, "handle", handle)
+    plant.patch(Produces, "plain", plain)
 
 
 @bug("P07", "here", "a batch that is larger than a client's limit is never given", "LV", fetch_bytes=1)

@@ -16,9 +16,9 @@ from rafka.core.message import decode
 from rafka.core.node.node import Identity, Node
 from rafka.core.types import NO_ANSWER, ConnId, FileSlice, MonoNs, Now, Uuid, WallMs
 from rafka.net.compression import Compression
-from rafka.net.kafka import fetch, produce
-from rafka.net.kafka.session import Protocol, request_bytes
+from rafka.net.kafka.session import request_bytes
 from rafka.net.server import Limits, Server
+from rafka.net.serving import protocol_of
 from rafka.sim.disk import Disk
 from tests.core.metadata.world import Chance
 
@@ -92,7 +92,12 @@ class Client:
 
 
 class World:
-    """A broker that serves. disk: kept over `restart`; notes: what it said, as (level, name)."""
+    """A broker that serves. disk: kept over `restart`; notes: what it said, as (level, name).
+
+    has_plain: whether its sessions know plain produces.
+    """
+
+    has_plain = True
 
     def __init__(self, **settings):
         self.pairs = {"offsets.topic.num.partitions": "2"}
@@ -110,11 +115,7 @@ class World:
         settings = Settings.from_pairs(self.pairs)
         identity = Identity(1, "cluster", Uuid(b"directory-of-one"), "/data")
         self.node = Node(settings, identity, self.chance, Compression())
-        protocol = Protocol(
-            self.node.served,
-            decoders={0: produce.decode_request, 1: fetch.decode_request},
-            encoders={0: produce.encode_response, 1: fetch.encode_response},
-        )
+        protocol = protocol_of(self.node.served, has_plain=self.has_plain)
         limits = Limits(frame_bytes_max=settings.socket_request_max_bytes)
         self.server = Server(self.node, protocol, limits)
         self.clients = {}
