@@ -39,6 +39,7 @@ MOVED_ON = frozenset(
         ErrorCode.ILLEGAL_GENERATION,
         ErrorCode.REBALANCE_IN_PROGRESS,
         ErrorCode.FENCED_INSTANCE_ID,
+        ErrorCode.GROUP_ID_NOT_FOUND,
     )
 )
 """Answers to a commit of a member that the group does not know so any more."""

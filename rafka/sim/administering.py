@@ -1,6 +1,6 @@
 """Administration in the simulated world: topics that come, grow and go, records deleted, settings altered."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from rafka.core.api.create_partitions_request import CreatePartitionsRequest, CreatePartitionsTopic
@@ -31,8 +31,8 @@ SCRATCH = ("s0", "s1")
 PARTITIONS_MAX = 5
 
 
-def set_up(scene: Scene) -> Script:
-    """Create the topics that clients use."""
+def set_up(scene: Scene, others: Sequence[CreatableTopic] = ()) -> Script:
+    """Create the topics that clients use. others: some that not everybody is to know of."""
     names = [f"t{scene.prefix}{number}" for number in range(scene.knobs.topics)]
     while True:
         topics = [
@@ -40,7 +40,7 @@ def set_up(scene: Scene) -> Script:
             for name in names
         ]
         try:
-            (made,) = yield [CreateTopicsRequest(topics=topics, timeout_ms=TIMEOUT_MS)]
+            (made,) = yield [CreateTopicsRequest(topics=[*topics, *others], timeout_ms=TIMEOUT_MS)]
             (known,) = yield ask_for(names)
         except Lost:
             yield Wait(20)

@@ -22,6 +22,8 @@ LOSING = (
     "inconsistent-offsets",
     "duplicate",
     "realtime-order",
+    "sequence-order",
+    "nonmonotonic-send",
     "nonmonotonic-poll",
     "int-nonmonotonic-poll",
     "poll-skip",

@@ -55,6 +55,12 @@ class Knobs:
     """Of members that are static (KIP-345): they come back under their instance id."""
     has_sessions: bool = False
     """Whether readers fetch incrementally (KIP-227)."""
+    library_share: float = 0.3
+    """Of producers, readers, groups and administrators that are rafka.client's own, instead of scripts."""
+    compacts: bool = False
+    """Whether there is a compacted topic, with a writer and a reader of its own."""
+    silent_share: float = 0.2
+    """Of the library's producers that ask for no acknowledgement (acks=0)."""
     roll_ms: int = WEEK_MS
     """The age at which segments end."""
     requests_max: int = 128
@@ -133,6 +139,9 @@ def drawn(chance: Chance, *, flush_os: float = 0.15) -> Knobs:
         static_share=one_of(0.0, 0.0, 0.5),
         has_sessions=chance.happens(0.4),
         requests_max=one_of(2, 4, 128, 128),
+        compacts=chance.happens(0.25),
+        library_share=one_of(0.0, 0.0, 0.3, 0.7),
+        silent_share=one_of(0.0, 0.0, 0.4),
         roll_ms=one_of(WEEK_MS, WEEK_MS, 150),
         offsets_check_ms=one_of(600_000, 600_000, 300),
     )

@@ -49,6 +49,8 @@ class Book:
     """What must be there: offset → value."""
     forgiven: set[str] = attrs.field(factory=set)
     """Values whose loss is excused: they may be missing, or be sent again."""
+    acked_somewhere: set[str] = attrs.field(factory=set)
+    """What must be there, too; its producer was not told where."""
     acked_end: int = 0
     order: dict[str, int] = attrs.field(factory=dict)
     """Producer → its last offset."""
@@ -159,6 +161,15 @@ class Ledger:
                     "LO1", f"{key}: {values} acknowledged at {base_offset}, but durable is only {durable}"
                 )
 
+    def is_somewhere(self, key: str, value: str) -> None:
+        """Take an acknowledgement without an offset: the broker has the record, and has forgotten where."""
+        self.count("acknowledged")
+        self.book(key).acked_somewhere.add(value)
+
+    def may_lose(self, key: str) -> bool:
+        """Say whether losses in a partition are legal in this run, so that offsets may be given twice."""
+        return not self.fsync or self.lies or self.book(key).is_gone or self.is_damaged(key)
+
     def refused_sequence(self, key: str, values: list[str]) -> None:
         """Take the news that a producer's next sequence was out of order: it knows what it sent."""
         book = self.book(key)
@@ -188,7 +199,7 @@ class Ledger:
         damaged = bool(self.damaged) and self.is_damaged(key)
         expected = asked
         for offset, value in records:
-            if value not in book.sent and not (damaged and self._was_sent(value)):
+            if value not in book.sent and not (damaged and self.was_sent(value)):
                 raise Violation("LO3", f"{key}: {value!r} read at {offset}, and nobody sent it")
             if damaged:
                 continue
@@ -206,7 +217,8 @@ class Ledger:
         if not self.is_damaged(key):
             raise Violation("LO3", f"{key}: corrupt bytes served, and nothing has damaged them: {reason}")
 
-    def _was_sent(self, value: str) -> bool:
+    def was_sent(self, value: str) -> bool:
+        """Say whether anybody has sent a value, anywhere."""
         return any(value in book.sent for book in self._books.values())
 
     def _started(self, book: Book, log_start: int) -> None:
@@ -230,6 +242,10 @@ class Ledger:
             raise Violation(
                 "LO1", f"{key}: {book.acked[first]} acknowledged at {first} is gone ({log_start}–{end})"
             )
+        if not (self.may_lose(key) or self.deletes or book.may_delete):
+            unseen = sorted(book.acked_somewhere.difference(found.values()))
+            if unseen:
+                raise Violation("LO1", f"{key}: {unseen[0]} acknowledged is gone ({log_start}–{end})")
         self._started(book, log_start)
 
     def excuse(self, reason: str, number: int) -> None:

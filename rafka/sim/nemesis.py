@@ -10,7 +10,7 @@ from rafka.core.effects import Effect, Listen, Rename, Send, Sync, SyncDir, Trun
 from rafka.sim.chance import Chance
 from rafka.sim.faults import Source
 from rafka.sim.life import MS, Watch
-from rafka.sim.talk import Talker
+from rafka.sim.talk import Client
 from rafka.sim.world import World
 
 NEMESIS_MS = 50
@@ -35,7 +35,7 @@ class Nemesis(Watch):
 
     def __init__(self, world: World, chance: Chance) -> None:
         self.world = world
-        self.clients: dict[str, Talker] = {}
+        self.clients: dict[str, Client] = {}
         self.is_active = False
         self.reborn: list[str] = []
         """Names of clients that were killed, to be started anew by whoever made them."""
@@ -135,13 +135,12 @@ class Nemesis(Watch):
             found = self._of_clients[name] = [source for source in sources if source is not None]
         return found
 
-    def _swizzled(self, what: tuple[Talker, float]) -> None:
+    def _swizzled(self, what: tuple[Client, float]) -> None:
         self._cut(what[0], int(what[1] * CUT_NS / 2))
 
-    def _cut(self, talker: Talker, duration_ns: int) -> None:
-        wire = talker.wire
-        if wire is not None:
-            until = self.world.time_ns + duration_ns
+    def _cut(self, talker: Client, duration_ns: int) -> None:
+        until = self.world.time_ns + duration_ns
+        for wire in talker.wires:
             for direction in (wire.quality.up, wire.quality.down):
                 direction.until = max(direction.until, until)
 

@@ -19,21 +19,21 @@ import attrs
 
 from rafka.core.node.node import Node
 from rafka.core.shape import value
-from rafka.sim.administering import Admin, set_up
+from rafka.sim.administering import set_up
 from rafka.sim.audit import audit_start
 from rafka.sim.broker import broker
+from rafka.sim.casting import Cast, Maker
 from rafka.sim.chance import Chance
+from rafka.sim.compacting import KeyedReader, keyed_of
 from rafka.sim.consuming import Place, Reader
 from rafka.sim.faults import Struck
-from rafka.sim.grouping import Member
 from rafka.sim.knobs import Knobs, as_dict
 from rafka.sim.ledger import Ledger, Violation
 from rafka.sim.life import MS, Boot
 from rafka.sim.nemesis import Nemesis
-from rafka.sim.producing import Producer
 from rafka.sim.profile import DAMAGING, Profile, knobs_of, levels_of
 from rafka.sim.scene import Scene, ask_for, learn
-from rafka.sim.talk import Lost, Script, Talker, Wait
+from rafka.sim.talk import Lost, Script, Wait
 from rafka.sim.trace import Happening
 from rafka.sim.world import Stuck, World
 
@@ -148,10 +148,11 @@ class Run:
         )
         self.world.on_crash = self.ledger.crashed
         self.scene = Scene(self.world, self.ledger, self.knobs, chance.fork("scene"), history)
+        self.keyed = keyed_of(self.scene, self.world, chance.fork("keyed"))
         self.nemesis = Nemesis(self.world, chance.fork("nemesis"))
         self.nemesis.on_listen = self._audit
         self.scene.on_moment = self.nemesis.moment
-        self._makers: dict[str, Callable[[], Talker]] = {}
+        self._makers: dict[str, Maker] = {}
         self._phase = "boot"
 
     def _fitted(self, knobs: Knobs) -> Knobs:
@@ -197,15 +198,16 @@ class Run:
     # ---- phases --------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self.world.talk("set-up", set_up(self.scene))
+        others = [] if self.keyed is None else [self.keyed.creatable()]
+        self.world.talk("set-up", set_up(self.scene, others))
         self.world.run(limit_ms=SETTLE_MS)
 
     def _chaos(self) -> None:
         self._phase = "chaos"
         world, nemesis = self.world, self.nemesis
-        for name, script in self._cast().items():
-            self._makers[name] = script
-            nemesis.clients[name] = script()
+        self._makers = Cast(world, self.scene, self.chance, self.keyed).makers
+        for name, make in self._makers.items():
+            nemesis.clients[name] = make()
         world.book.quiet = False
         nemesis.begin()
         until = world.time_ns + self.time_ms * MS
@@ -239,6 +241,11 @@ class Run:
         self._phase = "reopen"
         self.world.start()
         second = self._read_all("verifier-2")
+        if self.keyed is not None:
+            chance = self.chance.fork("verifier-3")
+            reader = KeyedReader("verifier-3", self.keyed, self.scene, chance, self.world, rounds=1)
+            self.world.join(reader.client)
+            self.world.run(limit_ms=SETTLE_MS, events_max=SETTLE_EVENTS)
         for place, found in first.items():
             key = f"{place[0]}-{place[1]}"
             again = second.get(place, {})
@@ -248,44 +255,6 @@ class Run:
         self._phase = "done"
 
     # ---- clients -------------------------------------------------------------------------------------
-
-    def _cast(self) -> dict[str, Callable[[], Talker]]:
-        """Return who plays, and how each is made, and made again after its death."""
-        scene, knobs, chance = self.scene, self.knobs, self.chance
-        timeout_ms = knobs.client_timeout_ms + knobs.fetch_wait_ms
-        group_timeout_ms = timeout_ms + 2 * knobs.session_ms + knobs.rebalance_delay_ms
-        counts: dict[str, int] = {}
-        makers: dict[str, Callable[[], Talker]] = {}
-
-        def maker(name: str, script: Callable[[str, Chance], Script], timeout_ms: int) -> None:
-            def make() -> Talker:
-                counts[name] = counts.get(name, 0) + 1
-                own = f"{name}.{counts[name]}"
-                talker = self.world.talk(own, script(own, chance.fork(own)), timeout_ms=timeout_ms)
-                talker.entity = name
-                return talker
-
-            makers[name] = make
-
-        for number in range(knobs.producers):
-            plain = chance.fork(f"plain {number}").happens(knobs.plain_share)
-            maker(
-                f"producer-{number}",
-                lambda own, c, plain=plain: Producer(own, scene, c, is_plain=plain).script(),  # type: ignore[misc]
-                timeout_ms,
-            )
-        for number in range(knobs.readers):
-            maker(f"reader-{number}", lambda own, c: Reader(own, scene, c).script(), timeout_ms)
-        for group in range(knobs.groups):
-            for number in range(knobs.members):
-                maker(
-                    f"member-{group}-{number}",
-                    lambda own, c, group=group: Member(own, f"g{scene.prefix}{group}", scene, c).script(),  # type: ignore[misc]
-                    group_timeout_ms,
-                )
-        if knobs.has_admin:
-            maker("admin", lambda _, c: Admin(scene, c).script(), timeout_ms)
-        return makers
 
     def _bear_again(self) -> None:
         reborn, self.nemesis.reborn = self.nemesis.reborn, []

@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias
 from rafka.client.connection import Connection
 from rafka.core.message import Message
 from rafka.core.shape import value
-from rafka.sim.network import Wire
+from rafka.sim.network import Peer, Wire
 from rafka.sim.storage import Clock
 
 MS = 1_000_000
@@ -53,6 +53,31 @@ class Exchange(Clock, Protocol):
         """Connect; None if nobody listens."""
 
 
+class Client(Peer, Protocol):
+    """What a world and its nemesis know of a client, whatever it is made of."""
+
+    name: str
+    is_done: bool
+    sleeps_until: int
+    """Nothing is done before this time: the client's process is paused."""
+
+    @property
+    def wires(self) -> list[Wire]:
+        """Its connections."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def kill(self) -> None:
+        """End without a word."""
+
+    def hang_up(self) -> None:
+        """Close the connections, and go on with others."""
+
+    def sleep(self, duration_ns: int) -> None:
+        """Pause the client's process."""
+
+
 class Talker:
     """Runs one script. It is done when the script has returned, or the client was killed."""
 
@@ -75,6 +100,11 @@ class Talker:
         self._due = 0
         """When the answers are given up, while any are awaited."""
         self._is_timed = False
+
+    @property
+    def wires(self) -> list[Wire]:
+        """Its connection, if there is one."""
+        return [] if self.wire is None else [self.wire]
 
     def start(self) -> None:
         """Take the first step."""

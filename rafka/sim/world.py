@@ -20,9 +20,9 @@ from rafka.sim.chance import Chance
 from rafka.sim.disk import Disk
 from rafka.sim.faults import Book, Struck
 from rafka.sim.life import DAY_MS, DRIFT, MS, Boot, Life, Watch, Weather
-from rafka.sim.network import Lines, Wire
+from rafka.sim.network import Lines, Peer, Wire
 from rafka.sim.storage import DiskFaults
-from rafka.sim.talk import Script, Talker
+from rafka.sim.talk import Client, Script, Talker
 from rafka.sim.trace import CRASHED, STARTED, STRUCK, Trace
 
 HAPPENINGS_MAX = 20_000_000
@@ -57,8 +57,8 @@ class World:
         self.lives = 0
         self.crashes: list[str] = []
         """What has happened to the broker: "kill", "power"."""
-        self.talkers: list[Talker] = []
-        self._busy: list[Talker] = []
+        self.talkers: list[Client] = []
+        self._busy: list[Client] = []
         """All that may not be done."""
         self.handed = 0
         self.popped = 0
@@ -147,12 +147,16 @@ class World:
     def talk(self, name: str, script: Script, *, timeout_ms: int = 0) -> Talker:
         """Add a client; it begins in a moment. timeout_ms: how long it waits for answers; 0: for ever."""
         talker = Talker(name, self.overhear(name, script), self, timeout_ms=timeout_ms)
-        self.talkers.append(talker)
-        self._busy.append(talker)
-        self.at(self.time_ns + self._chance.around(MS), Talker.start, talker)
+        self.join(talker)
         return talker
 
-    def dial(self, talker: Talker) -> Wire | None:
+    def join(self, client: Client) -> None:
+        """Add a client of any kind; it begins in a moment."""
+        self.talkers.append(client)
+        self._busy.append(client)
+        self.at(self.time_ns + self._chance.around(MS), _start, client)
+
+    def dial(self, talker: Peer) -> Wire | None:
         """Connect a client; None if the broker is down or does not listen yet, or the network refuses."""
         if self.life is None or not self.life.port:
             return None
@@ -231,6 +235,10 @@ class World:
         self.trace.note(self.time_ns, STRUCK, len(self.book.struck) & 0xFFFF_FFFF)
         if self.trace.keeps:
             self.trace.tell("faults", struck.key)
+
+
+def _start(client: Client) -> None:
+    client.start()
 
 
 def _drawn(chance: Chance) -> Weather:

@@ -138,7 +138,7 @@ def test_a_failure_leaves_a_folder_that_replays_it(failed, tmp_path) -> None:
 def test_the_regression_test_fails_with_the_bug_and_passes_without(failed, monkeypatch) -> None:
     case, outcome = failed
     text = regression_test(case, outcome)
-    assert len(text.splitlines()) < 40 + len(case.only) * 3
+    assert len(text.splitlines()) < 30 + len(case.knobs) + len(case.only) * 3
     names = {}
     exec(compile(text, "test_seed.py", "exec"), names)
     the_test = names[f"test_seed_{case.seed}_keeps_its_promises"]

@@ -364,11 +364,11 @@ def _special(partition: Partition, timestamp: int, result: ListOffsetsPartitionR
 
 
 def _epoch_end(partition: Partition | None, wanted: OffsetForLeaderPartition) -> EpochEndOffset:
-    refusal = MISSING
-    if partition is not None:
-        refusal = _no_end(partition) or partition.epoch_refusal(wanted.current_leader_epoch)
-    if partition is None or refusal is not None:
-        return EpochEndOffset(partition=wanted.partition, error_code=refusal or MISSING)
+    if partition is None:
+        return EpochEndOffset(partition=wanted.partition, error_code=MISSING)
+    refusal = _no_end(partition) or partition.epoch_refusal(wanted.current_leader_epoch)
+    if refusal is not None:
+        return EpochEndOffset(partition=wanted.partition, error_code=refusal)
     if wanted.leader_epoch == partition.leader_epoch:
         epoch, end = wanted.leader_epoch, partition.high_watermark
     else:
