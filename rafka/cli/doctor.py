@@ -22,6 +22,10 @@ SYNCS = 20
 FILES_MIN = 4096
 """With fewer, a thousand partitions and their clients are too many: a partition holds a few files open."""
 SYNC_SLOW_MS = 20.0
+FULL_BYTES = 1 << 20
+"""With less a broker does not start."""
+FEW_BYTES = 1 << 30
+"""What one segment may take by default."""
 
 Fact = str | int | float | None
 Report = dict[str, Fact]
@@ -76,6 +80,10 @@ def meaning(report: Report, name: str) -> str:
             return "Rafka raises it to the hard limit"
         case "open_files_hard", int() if 0 <= fact < FILES_MIN:
             return f"low: raise it to {FILES_MIN} or more (ulimit -Hn, LimitNOFILE=)"
+        case "free_bytes", int() if fact < FULL_BYTES:
+            return "as good as full: a broker would refuse to start here"
+        case "free_bytes", int() if fact < FEW_BYTES:
+            return "little: less than one segment of a partition may take (segment.bytes)"
         case "sync_latency_ms", float() if fact > SYNC_SLOW_MS:
             return "slow: flush=fsync waits at least so long for every acknowledgement"
         case "sync_latency_ms", float():

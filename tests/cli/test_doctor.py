@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from rafka.cli import doctor as doctor_module
 from rafka.cli.main import rafka
-from rafka.io import choose
+from rafka.io import choose, datadir
 
 
 def examine(*arguments):
@@ -67,6 +67,11 @@ def test_the_driver_is_the_one_that_a_broker_would_choose(tmp_path, monkeypatch,
         ("open_files_soft", 1024, "raises it"),
         ("sync_latency_ms", 50.0, "slow"),
         ("sync_latency_ms", None, ""),
+        ("free_bytes", 0, "refuse to start"),
+        ("free_bytes", (1 << 20) - 1, "refuse to start"),
+        ("free_bytes", 1 << 20, "less than one segment"),
+        ("free_bytes", 1 << 30, ""),
+        ("free_bytes", None, ""),
         ("disk_trouble", "x: Read-only file system", "refuse to start"),
     ],
 )
@@ -74,3 +79,7 @@ def test_what_is_short_is_said_with_its_remedy(name, fact, part):
     report = {"open_files_hard": 4096} | {name: fact}
     said = doctor_module.meaning(report, name)
     assert part in said if part else said == ""
+
+
+def test_what_is_as_good_as_full_is_what_a_broker_refuses():
+    assert doctor_module.FULL_BYTES == datadir.SPACE_BYTES_MIN
