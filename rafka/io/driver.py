@@ -5,6 +5,8 @@
            handle each event, tick, drain                                  ├ Engine.turn
            perform the effects, then flush each connection that has bytes  ┘
 
+A small answer to a connection that nothing else waits for is sent at once, as one of the effects.
+
 What is done directly (writes, names, listening) answers with events of the next turn, so while `Engine.is_busy`
 the driver must not wait. A connection gives at most one Received a turn: a Fill that answers it is in force
 before the next receive. How a driver waits is behind `Poller`.
@@ -27,7 +29,7 @@ from typing import Protocol
 from rafka.core.effects import Close, Effect, Fill, Listen, Note, Pause, Resume, Send, Stop
 from rafka.core.events import Connected, Disconnected, Event, Failed, Filled, Listening, Received, Terminated
 from rafka.core.machine import Machine
-from rafka.core.types import ConnId, File
+from rafka.core.types import ConnId, File, FileSlice
 from rafka.io.clock import now as read_clock
 from rafka.io.disk import Background, Disk
 from rafka.io.files import Files
@@ -59,6 +61,8 @@ TURN_BYTES_MAX = 4 << 20
 """What all connections together may receive, and send, in one turn (1 ms or so): the others come first in the
 next. So whoever asks for little waits for a few MiB at most, however many ask for much."""
 CLOSE_DRAINS = 16
+AT_ONCE_MAX = 16 << 10
+"""An answer up to this size does not wait for its turn to be flushed."""
 UNSENT_MAX = 1 << 20
 """A connection with more than this unsent is not read from, until it is down to half (law 7)."""
 UNSENT_ALL_MAX = 256 << 20
@@ -238,6 +242,7 @@ class Engine:
     def _receive_all(self) -> None:
         ready, self._ready = self._ready, []
         share = TURN_BYTES_MAX
+        slab, events, rearm = self._slab, self.events, self.poller.rearm
         for index, conn in enumerate(ready):
             if share <= 0:
                 self._ready = ready[index:] + self._ready
@@ -246,26 +251,21 @@ class Engine:
                 continue  # stays readable; Resume looks again
             conn.is_readable = False
             try:
-                if conn.fill is None:
-                    share -= self._receive(conn)
-                else:
+                if conn.fill is not None:
                     share -= self._receive_fill(conn, conn.fill)
+                    continue
+                data = slab.receive(conn.sock)
+                if not data:
+                    self._end(conn, "closed by the peer")
+                    continue
+                events.append(Received(conn.id, data))
+                rearm(conn, is_drained=not slab.is_full)
+                share -= len(data)
             except BlockingIOError:
                 self.poller.rearm(conn, is_drained=True)
             except OSError as error:
                 self._end(conn, error.strerror or "connection lost")
         self.tally.received_bytes += TURN_BYTES_MAX - share
-
-    def _receive(self, conn: Connection) -> int:
-        room = self._slab.room
-        data = self._slab.receive(conn.sock)
-        count = len(data)
-        if not count:
-            self._end(conn, "closed by the peer")
-            return 0
-        self.events.append(Received(conn.id, data))
-        self.poller.rearm(conn, is_drained=count < room)
-        return count
 
     def _receive_fill(self, conn: Connection, buffer: memoryview) -> int:
         rest = buffer[conn.filled : conn.filled + TURN_BYTES]
@@ -309,8 +309,22 @@ class Engine:
         conn = self.connections.get(effect.conn)
         if conn is None or conn.closing is not None:
             return
+        pieces = effect.pieces
+        if len(pieces) == 1 and not conn.outgoing and not conn.is_blocked:
+            first = pieces[0]
+            if not isinstance(first, FileSlice) and len(first) <= AT_ONCE_MAX:
+                try:
+                    sent = conn.sock.send(first)
+                except BlockingIOError:
+                    sent = 0
+                except OSError as error:
+                    self._end(conn, error.strerror or "connection lost")
+                    return
+                if sent == len(first):
+                    return  # nearly always
+                pieces = (memoryview(first)[sent:],)
         try:
-            conn.push(effect.pieces, self.files)
+            conn.push(pieces, self.files)
         except OSError as error:
             self._slice_failed(conn, f"not there: {error.strerror}")
             return

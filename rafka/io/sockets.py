@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from rafka.core.types import Buffer, ConnId, FileSlice, Piece
 from rafka.io.files import Files, OpenFile, after, read_some
 
-SLAB_SIZE = 128 * 1024
-SLAB_ROOM_MIN = 4 * 1024
-"""With less room than this a slab is given up: a smaller receive would cost more than the bytes are worth."""
+SLAB_SIZE = 256 * 1024
+SLAB_ROOM_MIN = 64 * 1024
+"""With less room than this a slab is given up: a receive that ends for want of room cuts a request in two, which costs
+a copy of its beginning and a turn more."""
 SENDFILE_MIN = 32 * 1024
 """Below, one read and one send cost less than sendfile and a header of its own."""
 GATHER_MAX = 64
@@ -42,13 +43,14 @@ class SliceError(Exception):
 
 
 class Slab:
-    """Room for what is received next. Shared by the connections of a driver."""
+    """Room for what is received next, shared by the connections of a driver. is_full: the last receive took all."""
 
-    __slots__ = ("_end", "_view")
+    __slots__ = ("_end", "_view", "is_full")
 
     def __init__(self) -> None:
         self._view = memoryview(bytearray(SLAB_SIZE))
         self._end = 0
+        self.is_full = False
 
     def receive(self, sock: socket.socket) -> memoryview:
         """Receive once; an empty view is the end of the stream. Raises OSError, BlockingIOError among them."""
@@ -58,13 +60,8 @@ class Slab:
             start = 0
         view = self._view
         end = self._end = start + sock.recv_into(view[start:])
+        self.is_full = end == SLAB_SIZE
         return view[start:end]
-
-    @property
-    def room(self) -> int:
-        """How much the next receive can take at most."""
-        left = SLAB_SIZE - self._end
-        return left if left >= SLAB_ROOM_MIN else SLAB_SIZE
 
 
 class Slice:
