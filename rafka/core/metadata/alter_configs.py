@@ -235,7 +235,8 @@ def _broker_checked(
         )
         check_flush({**after.static, **after.all_brokers, **after.this_broker})
         check_together({}, effective({}, after))
-        _check_cordon(layer.get(CORDONED, ""), ask)
+        if layer.get(CORDONED) != own.get(CORDONED):  # a directory that has moved since is nobody's fault now
+            _check_cordon(layer.get(CORDONED, ""), ask)
     except ConfigError as error:
         return _bad(refused(error).message or "")
     return layer

@@ -122,6 +122,17 @@ def test_the_directory_goes_by_the_name_it_was_configured_with_too():
     assert world.image.is_cordoned(1)
 
 
+def test_a_directory_that_has_moved_is_not_cordoned_and_keeps_nobody_from_other_settings():
+    world = World()
+    assert cordon(world, DATA_DIR) == 0
+    world.image.data_dir = "/elsewhere"
+    assert not world.image.is_cordoned(1)
+    assert alter(world, step(SET, "log.retention.ms", "1"), kind=BROKER, name="1") == 0
+    assert cordon(world, "/elsewhere", APPEND) == ErrorCode.INVALID_REQUEST
+    assert cordon(world, "/elsewhere") == 0
+    assert world.image.is_cordoned(1)
+
+
 def test_it_is_of_one_broker_and_not_of_all():
     world = World()
     assert cordon(world, "*", name="") == ErrorCode.INVALID_REQUEST
