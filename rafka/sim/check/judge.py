@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
+from rafka.sim.check.anomalies import known
 from rafka.sim.check.history import OK, UNKNOWN, History, HistoryError
 from rafka.sim.check.linear import BUDGET, check_objects
 from rafka.sim.check.log import check_existence, check_log, check_offsets
@@ -29,7 +30,7 @@ def judge(
     isolation: a name of transactions.ISOLATIONS; allow: anomalies that are no violation here; budget: of the search
     for a linear order, in states.
     """
-    found = Findings(history.allow | frozenset(allow))
+    found = Findings(known(history.allow, line=1) | known(allow))
     model = model or model_of(history)
     found.stats["lines"] = history.lines
     if model == "log":

@@ -67,6 +67,16 @@ def test_it_reads_standard_input_and_allows_what_is_allowed():
     assert "lost-write, 1 case(s), allowed" in answer.output
 
 
+def test_to_allow_what_is_no_anomaly_exits_with_2(tmp_path):
+    answer = check(written(tmp_path, lost()), "--allow", "lost-writes")
+    assert answer.exit_code == 2
+    assert "there is no anomaly lost-writes to be allowed: is it lost-write?" in answer.output
+    answer = check(written(tmp_path, [{"history": 1, "allow": ["zzz"]}, *lost()[1:]]))
+    assert answer.exit_code == 2
+    assert "line 1: there is no anomaly zzz to be allowed; there are G-nonadjacent, " in answer.output
+    assert check(written(tmp_path, lost()), "--allow", "lost-write", "--allow", "G2-realtime").exit_code == 0
+
+
 def test_what_cannot_be_read_exits_with_2(tmp_path):
     path = written(tmp_path, [{"process": 0, "type": "ok", "f": "send"}])
     answer = check(path)

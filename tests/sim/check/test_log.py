@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rafka.sim.check.anomalies import ANOMALIES
 from rafka.sim.check.history import HistoryError
 from rafka.sim.check.judge import judge as judge_as
 from rafka.sim.check.report import say_op
@@ -44,6 +45,7 @@ def test_exactly_the_injury_is_found(injury):
         assert found.violations == violations, (seed, found.found)
         names = {each.name for each in found.found if each.allowed}
         assert allowed is None or allowed in names, seed
+        assert ANOMALIES.issuperset(each.name for each in found.found), "so that each can be allowed"
         for finding in found.found:
             assert finding.cases, finding.name
             for case in finding.cases:
