@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rafka.sim.shrink import Case
 
 VIOLATED = 1
-COMMANDS: dict[str, str] = {"zoo": "rafka.cli.zoo:zoo"}
+COMMANDS: dict[str, str] = {"raft": "rafka.cli.raft:raft", "zoo": "rafka.cli.zoo:zoo"}
 """Subcommands that live elsewhere."""
 JOURNAL = ".rafka-sim"
 BAR = 30

@@ -7,7 +7,7 @@ there is one request in flight at a time. Source: KIP-595 (Fetch, diverging epoc
 
 from rafka.core.errors import ErrorCode
 from rafka.core.raft.messages import FetchRequest, FetchResponse, FetchSnapshotRequest
-from rafka.core.raft.roles import Follower
+from rafka.core.raft.roles import NEVER, Follower
 from rafka.core.raft.state import Replica
 
 
@@ -123,5 +123,7 @@ def waits_for_disk(raft: Replica) -> bool:
 
 
 def deadline(raft: Replica, role: Follower) -> int:
-    """Say when the follower has something to do."""
+    """Say when the follower has something to do, apart from what the disk's answers bring."""
+    if raft.is_installing:
+        return NEVER
     return role.deadline if waits_for_disk(raft) else min(role.deadline, role.retry_at)

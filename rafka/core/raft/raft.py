@@ -17,7 +17,7 @@ from typing import Any
 
 from rafka.core.raft import election, follower, leader, membership, snapshot
 from rafka.core.raft.batch import Batch, Content
-from rafka.core.raft.effects import Became, Effect, Election, Restore, Snapshot
+from rafka.core.raft.effects import Became, DeleteBefore, Effect, Election, ResetLog, Restore, Snapshot
 from rafka.core.raft.messages import (
     BeginQuorumEpochRequest,
     BeginQuorumEpochResponse,
@@ -33,7 +33,17 @@ from rafka.core.raft.messages import (
     VoteRequest,
     VoteResponse,
 )
-from rafka.core.raft.roles import Candidate, Follower, Leader, Prospective, Resigned, Role, Unattached, Voted
+from rafka.core.raft.roles import (
+    NEVER,
+    Candidate,
+    Follower,
+    Leader,
+    Prospective,
+    Resigned,
+    Role,
+    Unattached,
+    Voted,
+)
 from rafka.core.raft.state import Replica
 from rafka.core.raft.transitions import START, is_legal
 from rafka.core.raft.voters import ReplicaKey, Voter, VoterSet
@@ -92,12 +102,17 @@ class Raft(Replica):
             is_covered = any(b.end_offset == end_offset and b.epoch == kept.id.epoch for b in batches)
             follows = bool(batches) and batches[0].base_offset == end_offset
             batches = [b for b in batches if b.base_offset >= end_offset] if is_covered or follows else []
+            if is_covered:
+                self.out.append(DeleteBefore(end_offset))
             log.snapshot = kept
             log.voters.restart(kept.voters)
             log.start_offset = log.end_offset = end_offset
             log.last_epoch = kept.id.epoch
             self.high_watermark = self.applied_offset = end_offset
             self.out.append(Restore(kept))
+            if stored.batches and not is_covered and not follows:
+                log.handed_offset = log.durable_offset = end_offset
+                self.out.append(ResetLog(end_offset, log.next_token(end_offset)))
         for batch in batches:
             log.append(batch)
         log.durable_offset = log.handed_offset = log.end_offset
@@ -177,9 +192,11 @@ class Raft(Replica):
             return follower.deadline(self, role)
         if isinstance(role, Leader):
             return leader.deadline(self, role)
-        if isinstance(role, Prospective | Candidate | Resigned):
+        if isinstance(role, Prospective | Candidate):
             return min(role.deadline, role.resend_at)
-        return role.deadline
+        if isinstance(role, Resigned) and role.waiting:
+            return min(role.deadline, role.resend_at)
+        return NEVER if self.is_installing else role.deadline
 
     # ---- the node spoke -----------------------------------------------------------------------------
 
