@@ -16,11 +16,11 @@ from rafka.sim.exhaustive import exhaust
 from rafka.sim.profile import DAMAGING, LYING
 from rafka.sim.run import Outcome
 
-DELETING = ("lost-write", "unseen", "commit-ahead", "duplicate")
-"""The last: a log that was emptied forgets its producers, and takes a repeat for something new."""
+DELETING = ("lost-write", "unseen", "commit-ahead")
 LOSING = (
     *DELETING,
     "inconsistent-offsets",
+    "duplicate",
     "realtime-order",
     "sequence-order",
     "nonmonotonic-send",

@@ -173,8 +173,7 @@ class Ledger:
     def refused_sequence(self, key: str, values: list[str]) -> None:
         """Take the news that a producer's next sequence was out of order: it knows what it sent."""
         book = self.book(key)
-        excused = self.is_damaged(key) or self.deletes or book.may_delete or book.forgiven or not self.fsync
-        if not excused and not self.lies:
+        if not book.forgiven and not self.may_lose(key):
             raise Violation("TX1", f"{key}: {values} refused as out of order, and they were the next")
 
     def _place(self, book: Book, offset: int, value: str, how: str) -> None:
@@ -182,8 +181,8 @@ class Ledger:
         if there is None:
             known = book.of.get(value)
             if known is not None and known != offset and value not in book.forgiven:
-                if self.deletes or book.may_delete:
-                    return  # a log that was emptied forgets its producers
+                if (self.deletes or book.may_delete) and self.may_lose(book.key):
+                    return  # a log that has lost what it was emptied of does not know its producers
                 raise Violation("LO2", f"{book.key}: {value} is {how} at {offset}, and was at {known}")
             book.at[offset] = value
             book.of[value] = offset

@@ -223,7 +223,7 @@ class Keeper:
         segment = mark.segment
         former, _ = self._snapshot
         if mark.producers is not None:
-            yield from self._save_producers(mark.end_offset, mark.producers)
+            yield from self._save_producers(mark.end_offset, mark.producers, durably=durably and mark.is_end)
         if self._epochs_saved != self.epochs.entries and (durably or len(self.epochs.entries) > 1):
             yield from self._save_epochs(durably=durably)
         link = yield from self._save_indexes(mark)
@@ -242,10 +242,14 @@ class Keeper:
         if former not in (self._snapshot[0], NO_PRODUCERS, UNKNOWN) and not self._begins_at(former):
             ensure((yield Unlink(self._file(former, SNAPSHOT))))
 
-    def _save_producers(self, offset: int, states: dict[int, State]) -> Script[None]:
+    def _save_producers(self, offset: int, states: dict[int, State], *, durably: bool) -> Script[None]:
+        """Write a snapshot. durably: it is what a start begins with once all segments before `offset` are gone."""
         file, content = self._file(offset, SNAPSHOT), snapshot_of(states)
-        ensure((yield Unlink(file)))
-        ensure((yield Write(file, 0, [content])))
+        if durably:
+            yield from replace(file, content, self.attempt())
+        else:
+            ensure((yield Unlink(file)))
+            ensure((yield Write(file, 0, [content])))
         self._snapshot = (offset, crc_of(content))
 
     def _save_epochs(self, *, durably: bool) -> Script[None]:

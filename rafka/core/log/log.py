@@ -1,7 +1,8 @@
 """One partition's log: opening it, cutting it at either end, and taking it away.
 
 Beside its segments the directory holds what `directory.py` and `checkpoint.py` describe. The log start offset
-is written down, and durable, before the log shows it and before any file goes. So whatever subset of the
+is written down, and durable, before the log shows it and before any file goes, and so is what producers did
+in it: the repeat of a batch must not be taken for a new one because the first is deleted. Whatever subset of the
 unlinks a crash leaves, the log begins where it was last said to begin, and what lies below is removed again.
 On a disk that is too full to write it down, indexes of what is to go make the room.
 
@@ -17,12 +18,13 @@ from rafka.core.effects import Rename, Sync, SyncDir, Truncate, Unlink
 from rafka.core.errors import CorruptRecord, ErrorCode, StorageError
 from rafka.core.events import Failed
 from rafka.core.log.chain import UNKNOWN
-from rafka.core.log.checkpoint import LOG_START, log_start_text, prepare
+from rafka.core.log.checkpoint import LOG_START, log_start_text, prepare, replace
 from rafka.core.log.directory import discard, ensure
 from rafka.core.log.index import INDEX, TIME_INDEX
 from rafka.core.log.opening import Opening
 from rafka.core.log.retention import expired
 from rafka.core.log.segment import Place, Segment
+from rafka.core.log.snapshot import SNAPSHOT, snapshot_of
 from rafka.core.log.upkeep import names
 from rafka.core.record.batch import Header
 from rafka.core.script import Script
@@ -64,16 +66,33 @@ class Log(Opening):
             return None
         try:
             try:
+                yield from self._keep_producers(offset)
                 yield from self._raise_start(offset)
             except StorageError as error:
                 if error.errno not in (ENOSPC, EDQUOT) or not (yield from self._make_room(offset)):
                     raise
+                yield from self._keep_producers(offset)
                 yield from self._raise_start(offset)
         except StorageError as error:
             self._out.note("error", "log start not raised", log=self.directory, reason=str(error))
             return ErrorCode.KAFKA_STORAGE_ERROR
         self._drop(now)
         return None
+
+    def _keep_producers(self, offset: int) -> Script[None]:
+        """Write down, durably, what producers have done, where a start looks for it once all before `offset` is gone.
+
+        It may tell more than what lies before the first segment that stays: a start adds the batches that stay. But
+        nothing that a crash may take, or a repeat of that would be answered as if it were there.
+        """
+        first = bisect_right(self.segments, offset, key=_base_offset) - 1
+        is_all = self._active is None and offset == self.log_end_offset
+        base_offset = offset if is_all else self.segments[first].base_offset
+        if not is_all and (first == 0 or self._snapshot[0] == base_offset):
+            return
+        states = self.producers.durable(max(offset, self._named_offset()))
+        if states:
+            yield from replace(self._file(base_offset, SNAPSHOT), snapshot_of(states), self.attempt())
 
     def _make_room(self, offset: int) -> Script[bool]:
         """Give up the indexes of segments below `offset`: the disk is too full to say that they go, so nothing would.
@@ -135,6 +154,8 @@ class Log(Opening):
         if count > 0:
             files = (File(f"{self.directory}/{name}") for one in self.segments[:count] for name in names(one))
             self._doom(list(files), now)
+            if any(one.base_offset == self._snapshot[0] for one in self.segments[:count]):
+                self.producers.is_changed = True  # the newest snapshot goes, too
             del self.segments[:count]
             self._synced_offset = max(self._synced_offset, self.log_start_offset)
             self._syncing_offset = max(self._syncing_offset, self.log_start_offset)

@@ -131,9 +131,10 @@ class Opening(Upkeep):
         if start is not None and bases and bases[0] > start:
             raise CorruptRecord(0, f"offsets {start} to {bases[0]} are missing")
         yield from self._read_all(bases, sizes, start or 0)
-        if start is not None and start > self.log_end_offset:  # the tail is lost: flush=os
+        if start is not None and start > self.log_end_offset:  # all was to go, or the tail is lost: flush=os
+            states = yield from self._snapshot_of(start, sizes, None)
             yield from self._remove(_names(bases))
-            self._forget(start)
+            self._forget(start, states or {})
         self.log_start_offset = max(self.log_start_offset, start or 0)
         self._opened()
         self._date(entries)
@@ -185,11 +186,11 @@ class Opening(Upkeep):
             self._out.note("warning", "log is read whole", log=self.directory, reason=str(error))
             for one in found:
                 one.links = 0
-            yield from self._start_anew(found, sizes)
+            yield from self._start_anew(found, sizes, start)
         self.log_start_offset = self.log_end_offset = bases[0] if bases else start
         for one, following in zip(found, [*found[1:], None], strict=False):  # there may be none
             yield from self._read_one(one, following)
-        yield from self._remove_snapshots(sizes)
+        yield from self._remove_snapshots(sizes, start)
 
     def _found(self, base: int, sizes: dict[str, int]) -> Script[_Found]:
         """Look for the last link of a segment."""
@@ -306,7 +307,7 @@ class Opening(Upkeep):
                     break
                 one.links = 0
         if link is None:
-            yield from self._start_anew(found, sizes)
+            yield from self._start_anew(found, sizes, start)
             return
         self._known_offset = link.end_offset
         if link.snapshot_offset != NO_PRODUCERS:
@@ -317,13 +318,19 @@ class Opening(Upkeep):
         self._snapshot = (link.snapshot_offset, link.snapshot_crc)
         yield from self._read_epochs(link, sizes, max(start, found[0].base_offset))
 
-    def _start_anew(self, found: Sequence[_Found], sizes: dict[str, int]) -> Script[None]:
+    def _start_anew(self, found: Sequence[_Found], sizes: dict[str, int], start: int) -> Script[None]:
         """Begin with the producers that were there before the first batch, as far as is known."""
         self._known_offset = 0
         self._snapshot = (NO_PRODUCERS, 0)
         self.epochs.cut(0)
-        first = found[0].base_offset if found else 0
-        states = yield from self._snapshot_of(first, sizes, None)
+        first = found[0].base_offset if found else start
+        states = None
+        if start > first:  # what is below it was to go
+            states = yield from self._snapshot_of(start, sizes, None)
+        if states is not None:
+            self._known_offset = start
+        else:
+            states = yield from self._snapshot_of(first, sizes, None)
         self.producers.become(states or {})
         self.producers.is_changed = bool(states)
 
@@ -350,9 +357,9 @@ class Opening(Upkeep):
         elif self.epochs.entries[-1:] != [(link.epoch, link.epoch_start)]:
             raise _Untrusted(f"{self.directory}/{EPOCHS} is not what it was")
 
-    def _remove_snapshots(self, sizes: dict[str, int]) -> Script[None]:
+    def _remove_snapshots(self, sizes: dict[str, int], start: int) -> Script[None]:
         """Remove the snapshots that nothing names any more."""
-        named = {segment.base_offset for segment in self.segments} | {self._snapshot[0]}
+        named = {segment.base_offset for segment in self.segments} | {self._snapshot[0], start}
         offsets = ((name, base_offset_of(name, SNAPSHOT)) for name in sizes)
         yield from self._remove(name for name, at in offsets if at is not None and at not in named)
 
@@ -378,11 +385,11 @@ class Opening(Upkeep):
         if self.segments:
             self._written_chain = self.segments[-1].chain
 
-    def _forget(self, offset: int) -> None:
-        """Become an empty log at `offset`."""
+    def _forget(self, offset: int, states: dict[int, State]) -> None:
+        """Become an empty log at `offset`, of which only is known what producers did."""
         self.segments.clear()
         self.tail.cut(0)
-        self.producers.become({})
+        self.producers.become(states)
         self.producers.is_changed = True
         self.epochs.cut(0)
         self.log_start_offset = self.log_end_offset = offset

@@ -136,6 +136,15 @@ class Producers:
         """Return the producers whose last batch is below `offset`."""
         return {k: state for k, state in self._states.items() if state[1] and state[1][-1][2] < offset}
 
+    def durable(self, offset: int) -> dict[int, State]:
+        """Return what is known from batches below `offset` only."""
+        found = {}
+        for producer, (epoch, batches, wall_ms) in self._states.items():
+            kept = tuple(seen for seen in batches if seen[2] < offset)
+            if kept or not batches:
+                found[producer] = (epoch, kept, wall_ms)
+        return found
+
     def states(self) -> dict[int, State]:
         """Return a copy of what there is to know."""
         return dict(self._states)

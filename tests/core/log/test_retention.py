@@ -1,9 +1,11 @@
 """When segments end and when they go, claim by claim. The names are those of the settings."""
 
 import errno
+from copy import deepcopy
 
 import pytest
 
+from rafka.core.log.producers import Duplicate
 from rafka.core.log.retention import expired, must_roll, roll_ms
 from rafka.core.log.segment import Segment
 from rafka.core.record.batch import Header
@@ -223,3 +225,37 @@ def test_a_segment_that_a_full_disk_left_empty_is_not_begun_twice_when_all_befor
     assert [segment.base_offset for segment in world.log.segments] == [end]
     world.crash(1)
     assert world.read() == [(end, b"new", b"v")]
+
+
+def header_of(sequence: int) -> Header:
+    return Header(build_batch([Record(b"k", bytes(60))], timestamp=WALL, **produced(sequence)))
+
+
+def produced(sequence: int) -> dict[str, int]:
+    return {"producer_id": 7, "producer_epoch": 0, "base_sequence": sequence}
+
+
+@pytest.mark.parametrize("keeps", [0, 1, 3])
+@pytest.mark.parametrize("flush_fsync", [True, False])
+def test_the_repeat_of_a_deleted_batch_is_known_after_a_crash(keeps: int, flush_fsync: bool) -> None:
+    config = small(cleanup_compact=False, file_delete_delay_ms=0, retention_ms=1000, flush_fsync=flush_fsync)
+    world = Keyed(config)
+    for sequence in range(6):
+        world.append((b"k", bytes(60)), **produced(sequence))
+        world.settle()
+    while len(world.log.segments) < 8:  # others go on
+        world.append((b"k", bytes(60)))
+        world.settle()
+    if keeps:
+        offset = world.log.segments[-keeps].base_offset
+        assert world.script(world.log.delete_before(offset, world.now)) is None
+    else:
+        offset = world.log.log_end_offset
+        world.wall += 5000
+        assert world.script(world.log.retain(offset, world.now)) > 0
+    world.elapse(1)
+    for seed in (None, *range(8)):
+        again = Keyed(config, deepcopy(world.disk), seed)
+        assert again.log.log_start_offset == offset
+        assert again.log.producers.check(header_of(5)) == Duplicate(5), seed
+        assert again.log.producers.check(header_of(6)) is None
