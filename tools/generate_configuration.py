@@ -55,7 +55,7 @@ BROKER = """
 Those that only give topics their defaults are in the table above; they can also be changed while the broker runs
 (IncrementalAlterConfigs), but for the ones in hours and minutes. Those below are read once, at the start, all but
 `cordoned.log.dirs`. Options of `rafka run` stand for some: `--data-dir` is `log.dirs`, `--listen` is `listeners`,
-`--advertise` is `advertised.listeners`, `--node-id` is `node.id`.
+`--advertise` is `advertised.listeners`, `--node-id` is `node.id`, `--metrics-listen` is `metrics.listen`.
 """
 
 REFUSED = """

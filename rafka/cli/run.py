@@ -16,6 +16,8 @@ from rafka.cli.lazy import load
 from rafka.cli.source import about
 from rafka.core.errors import ConfigError, RafkaError
 
+METRICS_LISTEN = "metrics.listen"
+
 
 class Broker(Protocol):
     """The face of `rafka.io.broker`: the exit code of a broker that ran and stopped."""
@@ -60,6 +62,12 @@ class Broker(Protocol):
 @click.option("--node-id", type=click.IntRange(min=0), help="This node's number in the cluster.")
 @click.option("--config", "config_file", type=click.Path(), help="A TOML file of Kafka's broker settings.")
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="One setting; wins over --config.")
+@click.option(
+    "--metrics-listen",
+    envvar="RAFKA_METRICS_LISTEN",
+    show_envvar=True,
+    help="host:port for /metrics, /healthz and /readyz; unset: no such pages.",
+)
 @click.option("--driver", type=click.Choice(["auto", "uring", "trio"]), default="auto", show_default=True)
 @click.option("--ready-file", help="Written with host:port once connections are accepted.")
 @click.option(
@@ -87,6 +95,7 @@ def run(  # noqa: PLR0913 – one parameter for each option
     listen: str,
     advertise: str | None,
     node_id: int | None,
+    metrics_listen: str | None,
     driver: str,
     ready_file: str | None,
     log_level: str,
@@ -99,6 +108,10 @@ def run(  # noqa: PLR0913 – one parameter for each option
     if advertise is not None:
         check_address("--advertise", advertise)
     settings = (read_config(config_file) if config_file else {}) | dict(read_pairs(pairs, "--set"))
+    if metrics_listen is not None:
+        check_address("--metrics-listen", metrics_listen)
+        if settings.setdefault(METRICS_LISTEN, metrics_listen) != metrics_listen:
+            raise ConfigError(METRICS_LISTEN, settings[METRICS_LISTEN], "contradicts --metrics-listen")
     code = load_broker().run(
         settings=settings,
         data_dir=data_dir,

@@ -6,6 +6,7 @@ The only words on standard output are the line that says where clients connect.
 
 import contextlib
 import os
+import platform
 import socket
 import sys
 from collections.abc import Mapping
@@ -16,14 +17,16 @@ from rafka.core.config.setting import entries
 from rafka.core.config.settings import Settings
 from rafka.core.effects import Note
 from rafka.core.errors import ConfigError, RafkaError
+from rafka.core.machine import Machine
 from rafka.core.node.node import Identity, Node
 from rafka.core.node.startup import CANNOT_START, SERVING
 from rafka.core.shape import value
 from rafka.io.choose import Choice, choose
+from rafka.io.codecs import MeasuredCodecs
 from rafka.io.datadir import open_data_dir
+from rafka.io.driver import Driver
 from rafka.io.entropy import SystemEntropy
 from rafka.io.journal import Journal, journal
-from rafka.net.compression import Compression
 from rafka.net.server import Server
 from rafka.net.serving import limits_of, protocol_of
 
@@ -97,19 +100,58 @@ def _serve(
 ) -> int:
     """Run a node, recorded or not, until it stops."""
     driver = choice.driver(reception)
+    codecs = MeasuredCodecs(settings.metrics_topics_max)
     if record is None:
-        node = Node(settings, identity, SystemEntropy(), Compression())
-        return driver.run(serving(node, settings), identity.data_dir)
+        node = Node(settings, identity, SystemEntropy(), codecs)
+        server = serving(node, settings)
+        return driver.run(_observed(server, server, driver, choice.name), identity.data_dir)
     from rafka.io.recorder import begin
 
     recorder = begin(
         record.directory, record.bytes_max, record.about, settings, identity, SystemEntropy(), reception
     )
     try:
-        node = Node(settings, identity, recorder.entropy, Compression())
-        return driver.run(recorder.around(serving(node, settings)), identity.data_dir)
+        node = Node(settings, identity, recorder.entropy, codecs)
+        server = serving(node, settings)
+        machine = recorder.around(server)
+        return driver.run(_observed(machine, server, driver, choice.name), identity.data_dir)
     finally:
         recorder.close()
+
+
+def _observed(machine: Machine, server: Server, driver: Driver, driver_name: str) -> Machine:
+    """Put the pages around a broker's machine, if there are to be any. server: what it serves clients with."""
+    node = server.node
+    assert isinstance(node, Node)
+    address = _metrics_address(node.settings)
+    if address is None:
+        return machine
+    from rafka.io.observed import Observed
+    from rafka.observe.pages import Pages
+
+    codecs = node.produces.codecs
+    assert isinstance(codecs, MeasuredCodecs)
+    build = (_version(), platform.python_version(), driver_name)
+    pages = Pages(node, server, driver.tally, codecs.work, build, node.settings.metrics_topics_max)
+    return Observed(machine, server.protocol, pages, address)
+
+
+def _version() -> str:
+    """Return Rafka's version; "unknown" where it runs without having been installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("rafka")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _metrics_address(settings: Settings) -> tuple[str, int] | None:
+    """Return where pages are served; None: nowhere."""
+    if settings.metrics_listen is None:
+        return None
+    host, _, port = settings.metrics_listen.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def serving(node: Node, settings: Settings) -> Server:
@@ -208,18 +250,25 @@ def _dialled(host: str) -> str:
 
 def _check_addresses(settings: Settings) -> None:
     """Raise RafkaError if an address cannot be listened at, before the data directory is opened."""
-    for listener in settings.listeners:
+    addresses = [(listener.host, listener.port, "--listen") for listener in settings.listeners]
+    metrics = _metrics_address(settings)
+    if metrics is not None:
+        if metrics[1] and any(metrics[1] == port for _, port, _ in addresses):
+            why = "is the port of a listener of clients"
+            raise ConfigError("metrics.listen", str(settings.metrics_listen), why, "choose another")
+        addresses.append((*metrics, "--metrics-listen"))
+    for host, port, option in addresses:
         try:
             family, kind, _, _, address = socket.getaddrinfo(
-                listener.host or None, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
             with socket.socket(family, kind) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
         except OSError as error:
-            where = f"{listener.host or '*'}:{listener.port}"
+            where = f"{host or '*'}:{port}"
             why = error.strerror or str(error)
-            raise RafkaError(f"cannot listen at {where}: {why}; choose another with --listen") from error
+            raise RafkaError(f"cannot listen at {where}: {why}; choose another with {option}") from error
 
 
 def _check_ready_file(path: str | None) -> None:

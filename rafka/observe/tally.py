@@ -28,3 +28,9 @@ class Work:
 
     def __init__(self) -> None:
         self.cpu_ns = self.plain_bytes = self.packed_bytes = 0
+
+    def add(self, cpu_ns: int, plain_bytes: int, packed_bytes: int) -> None:
+        """Count one call."""
+        self.cpu_ns += cpu_ns
+        self.plain_bytes += plain_bytes
+        self.packed_bytes += packed_bytes

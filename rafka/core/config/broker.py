@@ -33,6 +33,13 @@ _OWN_DEFAULTS: dict[str, tuple[Kind, str | None, int | None, str]] = {
 _STATIC = ("log.retention.minutes", "log.retention.hours", "log.roll.hours", "log.roll.jitter.hours")
 
 
+def _address(text: str) -> str | None:
+    host, colon, port = text.rpartition(":")
+    is_port = port.isascii() and port.isdecimal() and int(port) < 1 << 16
+    is_whole = colon and host and (":" not in host or (host.startswith("[") and host.endswith("]")))
+    return None if is_port and is_whole else "is not host:port"
+
+
 def _topic_default(topic: Setting, name: str) -> Setting:
     kind, default, low, text = _OWN_DEFAULTS.get(name, (topic.kind, topic.default, topic.low, topic.text))
     # A fixed row is compared with its default; where that is unset, zero is what happens anyway.
@@ -172,6 +179,21 @@ BROKER_SETTINGS: dict[str, Setting] = table(
         "1800000",
         "The longest session a member may ask for.",
         low=0,
+    ),
+    Setting(
+        "metrics.listen",
+        Kind.STRING,
+        None,
+        "Where metrics and health are served over HTTP, as host:port; unset: nowhere. Rafka's own.",
+        check=_address,
+    ),
+    Setting(
+        "metrics.topics.max",
+        Kind.INT,
+        "200",
+        "How many topics have metrics of their own; all others share those labelled (other). Rafka's own.",
+        low=0,
+        high=10_000,
     ),
     Setting("group.max.size", Kind.INT, str(INT32_MAX), "The most members a group may have.", low=1),
 )

@@ -74,6 +74,8 @@ class Settings:
     group_min_session_timeout_ms: int
     group_max_session_timeout_ms: int
     group_max_size: int
+    metrics_listen: str | None
+    metrics_topics_max: int
 
     @classmethod
     def from_pairs(cls, pairs: Mapping[str, str]) -> "Settings":

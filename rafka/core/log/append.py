@@ -30,6 +30,7 @@ from rafka.core.log.restored import Restored
 from rafka.core.log.retention import Room, must_roll, room_in
 from rafka.core.log.segment import RELATIVE_OFFSET_MAX, Segment
 from rafka.core.log.tail import Tail
+from rafka.core.log.traffic import Traffic
 from rafka.core.machine import Outbox
 from rafka.core.record.batch import Batch, Header, place
 from rafka.core.record.crc64 import summed
@@ -80,6 +81,7 @@ class Appender(Keeper):
         "log_end_offset",
         "log_start_offset",
         "tail",
+        "traffic",
         "writes",
         "written_offset",
     )
@@ -98,6 +100,8 @@ class Appender(Keeper):
         self.failed: ErrorCode | None = None
         self.is_offline = False
         self.tail = Tail()
+        self.traffic = Traffic()
+        """What came and went, counted; the logs of one topic share it."""
         self.writes = 0
         """How many Writes were asked for."""
         self._queue: deque[_Chunk] = deque()
@@ -278,6 +282,7 @@ class Appender(Keeper):
             self.writes += 1
             chunk.token = self._out.token(self)
             self._in_flight.append(chunk)
+            self.traffic.appended(chunk.buffers, chunk.size_bytes, chunk.end_offset)
             self._out.effects.append(Write(chunk.segment.file, chunk.position, chunk.buffers, chunk.token))
 
     def _may_write(self, chunk: _Chunk, now: Now) -> bool:

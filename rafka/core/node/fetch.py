@@ -13,6 +13,8 @@ again. Partitions that move mark a fetch, and marked fetches are looked at once 
 Sources: KIP-74, KIP-227, KIP-320, KIP-392, KIP-516, KIP-595; Kafka's `ReplicaManager.readFromLog`, `DelayedFetch`.
 """
 
+from collections import Counter
+
 import attrs
 
 from rafka.core.api.fetch_request import FetchPartition, FetchRequest
@@ -102,6 +104,8 @@ class Fetches:
     parking: Parking
     sessions: FetchSessions
     bytes_max: int
+    errors: Counter[int] = attrs.field(factory=Counter)
+    """How often each error code was in an answer."""
     _marked: dict[Ticket, None] = attrs.field(factory=dict)
     _of_conn: dict[ConnId, dict[Fetch, None]] = attrs.field(factory=dict)
     """Fetches without an answer, by connection, so that none outlives it."""
@@ -112,6 +116,7 @@ class Fetches:
         assert isinstance(request, FetchRequest)
         opened = self.sessions.open(request, now, uses_topic_ids=event.api_version >= IDS_FROM)
         if isinstance(opened, ErrorCode):
+            self.errors[opened] += 1
             self.out.effects.append(Reply(event.conn, event.correlation, FetchResponse(error_code=opened)))
             return
         fetch = Fetch(event, request, opened, now.mono + max(request.max_wait_ms, 0) * 1_000_000)
@@ -263,12 +268,17 @@ class Fetches:
         context = fetch.context
         topics: list[FetchableTopicResponse] = []
         for key, data in taken.rows:
-            if data.error_code == ErrorCode.KAFKA_STORAGE_ERROR and fetch.version < STORAGE_ERROR_FROM:
-                data.error_code = ErrorCode.NOT_LEADER_OR_FOLLOWER
+            if data.error_code:
+                if data.error_code == ErrorCode.KAFKA_STORAGE_ERROR and fetch.version < STORAGE_ERROR_FROM:
+                    data.error_code = ErrorCode.NOT_LEADER_OR_FOLLOWER
+                self.errors[data.error_code] += 1
+            size_bytes = _size_of(data)
+            if size_bytes and isinstance(partition := self._partition(key), Partition):
+                partition.log.traffic.fetched_bytes += size_bytes
             told = context.is_answered(
                 key,
                 error_code=data.error_code,
-                records_size=_size_of(data),
+                records_size=size_bytes,
                 high_watermark=data.high_watermark,
                 log_start_offset=data.log_start_offset,
             )

@@ -11,6 +11,7 @@ import attrs
 from rafka.core.config import LogConfig
 from rafka.core.log.log import Log
 from rafka.core.log.restored import Restored
+from rafka.core.log.traffic import Traffic
 from rafka.core.machine import Outbox
 from rafka.core.record.batch import Batch
 from rafka.core.replication.partition import Partition
@@ -32,6 +33,8 @@ class Partitions:
     _by_id: dict[Uuid, dict[int, Partition]] = attrs.field(factory=dict)
     _by_log: dict[Log, Partition] = attrs.field(factory=dict)
     _restored: Restored = attrs.field(factory=Restored)
+    _traffic: dict[Uuid, Traffic] = attrs.field(factory=dict)
+    """What is counted of each topic."""
 
     def __iter__(self) -> Iterator[Partition]:
         return iter(list(self._by_log.values()))
@@ -59,6 +62,7 @@ class Partitions:
     def create(self, topic: str, topic_id: Uuid, index: int, config: LogConfig) -> Partition:
         """Make a partition over its directory, which is not looked at: recover its log if there may be one."""
         log = Log(directory_of(topic, index), self.out, config, (topic_id, index), self._restored)
+        log.traffic = self._traffic.setdefault(topic_id, log.traffic)
         return Partition(topic, topic_id, index, log)
 
     def open(self, partition: Partition) -> None:
@@ -74,6 +78,7 @@ class Partitions:
         closed = list(self._by_name.pop(topic, {}).values())
         for partition in closed:
             self._by_id.pop(partition.topic_id, None)
+            self._traffic.pop(partition.topic_id, None)
             del self._by_log[partition.log]
         return closed
 

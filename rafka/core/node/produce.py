@@ -12,6 +12,8 @@ as it nearly always is goes the way of all others. Those of one turn, partition 
 Sources: KIP-98; Kafka's `ReplicaManager.appendRecords` and `LogValidator`.
 """
 
+from collections import Counter
+
 import attrs
 
 from rafka.core.api.produce_request import PartitionProduceData, ProduceRequest, TopicProduceData
@@ -107,6 +109,8 @@ class Produces:
     partitions: Partitions
     parking: Parking
     codecs: Codecs
+    errors: Counter[int] = attrs.field(factory=Counter)
+    """How often each error code was given to a partition."""
     _cohorts: dict[Partition, Cohort] = attrs.field(factory=dict)
     """Those that may still grow, in this turn."""
 
@@ -214,11 +218,11 @@ class Produces:
                 if partition is not None and refusal is None:
                     self._append(partition, data, event, now, Pending(parked, result))
                 elif refusal is not None:
-                    _refuse(result, refusal)
+                    self._refuse(result, refusal)
                 elif by_id and found is None:
-                    _fail(result, ErrorCode.UNKNOWN_TOPIC_ID)
+                    self._fail(result, ErrorCode.UNKNOWN_TOPIC_ID)
                 else:
-                    _fail(result, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+                    self._fail(result, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
             response.responses.append(
                 TopicProduceResponse(name=topic.name, topic_id=topic.topic_id, partition_responses=results)
             )
@@ -243,7 +247,7 @@ class Produces:
     def lost(self, pending: Pending, code: ErrorCode) -> None:
         """Take note that one partition's batch did not reach the disk."""
         if self.parking.find(pending.request.ticket) is not None:
-            _fail(pending.result, code)
+            self._fail(pending.result, code)
         self.committed(pending)
 
     def committed_together(self, cohort: Cohort) -> None:
@@ -260,7 +264,7 @@ class Produces:
         """Answer every request of a cohort, which is not parked any more, with an error."""
         for one in cohort.members:
             result = _accepted(one.head.index)
-            _fail(result, code)
+            self._fail(result, code)
             topic = TopicProduceResponse(
                 name=one.head.topic, topic_id=one.head.topic_id, partition_responses=[result]
             )
@@ -270,7 +274,7 @@ class Produces:
         """Answer a request whose timeout has passed; what is not committed may still come to be."""
         for pending in request.parts:
             if not pending.is_done:
-                _fail(pending.result, ErrorCode.REQUEST_TIMED_OUT)
+                self._fail(pending.result, ErrorCode.REQUEST_TIMED_OUT)
         self.out.effects.append(Reply(request.conn, request.correlation, request.response))
 
     def _append(
@@ -284,13 +288,13 @@ class Produces:
         result = part.result
         batch = self._checked(partition, data, event, now)
         if isinstance(batch, Refused):
-            _refuse(result, batch)
+            self._refuse(result, batch)
             return
         log = partition.log
         header = batch[1]
         duplicate = log.producers.check(header) if header.producer_id >= 0 else None
         if isinstance(duplicate, ErrorCode):
-            _fail(result, duplicate)
+            self._fail(result, duplicate)
             return
         if isinstance(duplicate, Duplicate):
             result.base_offset = duplicate.base_offset
@@ -340,6 +344,19 @@ class Produces:
         if failed is not None:
             why = f"acks=0 produce refused: {ErrorCode(failed.error_code).name}"
             self.out.effects.append(Close(event.conn, why))
+
+    def _fail(self, result: PartitionProduceResponse, code: ErrorCode) -> None:
+        self.errors[code] += 1
+        result.error_code = code
+        result.base_offset = result.log_append_time_ms = result.log_start_offset = -1
+
+    def _refuse(self, result: PartitionProduceResponse, why: Refused) -> None:
+        self._fail(result, why.error_code)
+        result.error_message = why.message or None
+        result.record_errors = [
+            BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=text)
+            for index, text in why.record_errors
+        ]
 
 
 _ACKS = Refused(ErrorCode.INVALID_REQUIRED_ACKS, "acks is 0, 1 or -1")
@@ -393,17 +410,3 @@ def _accepted(index: int) -> PartitionProduceResponse:
     result.error_message = None
     result.current_leader = _NO_LEADER
     return result
-
-
-def _fail(result: PartitionProduceResponse, code: ErrorCode) -> None:
-    result.error_code = code
-    result.base_offset = result.log_append_time_ms = result.log_start_offset = -1
-
-
-def _refuse(result: PartitionProduceResponse, why: Refused) -> None:
-    _fail(result, why.error_code)
-    result.error_message = why.message or None
-    result.record_errors = [
-        BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=text)
-        for index, text in why.record_errors
-    ]

@@ -9,7 +9,7 @@ and the few containers listed here, and calls no function but those named: readi
 """
 
 import pickle
-from collections import deque
+from collections import Counter, deque
 from enum import Enum
 from struct import Struct
 from types import GeneratorType, MethodType
@@ -24,6 +24,7 @@ CONTAINERS: dict[tuple[str, str], Any] = {
     ("builtins", "set"): set,
     ("builtins", "frozenset"): frozenset,
     ("collections", "deque"): deque,
+    ("collections", "Counter"): Counter,
 }
 FUNCTIONS = {
     "rafka.core.coordinator.group.routing": ("partition_for",),

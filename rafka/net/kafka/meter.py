@@ -6,7 +6,7 @@ that was, only the ring that has the clock can say: see `Protocol.settle`.
 
 from rafka.core.counting import Histogram
 from rafka.core.message import Message
-from rafka.net.kafka.codes import codes_of
+from rafka.net.kafka.codes import errors_in
 
 
 class Meter:
@@ -20,6 +20,5 @@ class Meter:
 
     def failed(self, answer: Message) -> None:
         """Count the error codes in an answer, if there are any."""
-        for code in codes_of(answer):
-            if code:
-                self.errors[code] = self.errors.get(code, 0) + 1
+        for code in errors_in(answer):
+            self.errors[code] = self.errors.get(code, 0) + 1

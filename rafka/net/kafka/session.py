@@ -203,7 +203,7 @@ class Session:
         slot.pieces = () if body is None else _framed(slot, body)
         self.has_answers = True
         key = slot.dialect.key
-        if key > FETCH and isinstance(body, Message):  # Produce and Fetch: see the node
+        if key > FETCH and isinstance(body, Message):  # Produce and Fetch count where they make them
             slot.dialect.meter.failed(body)
         return key
 
