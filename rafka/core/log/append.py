@@ -237,7 +237,8 @@ class Appender(Keeper):
 
     def _named_offset(self) -> int:
         """Return up to where everything is synced, the names of the files too."""
-        synced = self._synced_offset
+        # The answer to a Sync may overtake that of a Write that it was to cover, which may yet have failed.
+        synced = min(self._synced_offset, self.written_offset)
         return synced if self._unnamed is None else min(synced, self._unnamed.base_offset)
 
     def _account(self, segment: Segment, header: Header, last_offset: int) -> int:
@@ -293,7 +294,7 @@ class Appender(Keeper):
                 self._making = True
                 Errand(make(self.directory, self.identity[0]), self._out, self._on_directory).start(now)
             return False
-        if self._unnamed is not None or self._synced_offset < chunk.segment.base_offset:
+        if self._unnamed is not None or self._named_offset() < chunk.segment.base_offset:
             return False
         self._unnamed = chunk.segment
         return True

@@ -127,6 +127,32 @@ def test_one_sync_is_in_flight_and_what_arrives_meanwhile_joins_the_next() -> No
     assert world.log.durable_offset == 4
 
 
+def test_a_sync_that_overtakes_a_write_says_nothing_of_it() -> None:
+    world = World(small())
+    world.append(b"a" * 100)
+    world.settle()
+    world.append(b"b" * 20)
+    world.log.flush(world.now)
+    world.append(b"c" * 100)  # of the next segment
+    world.log.flush(world.now)
+    world.collect()
+    assert [type(e) for e in world.effects] == [Write, Sync]
+    world.disk.fail("write", errno.EIO)
+    failing, syncing = world.effects
+    failed = world.disk.perform(failing)
+    world.effects[:] = [syncing]
+    world.settle()  # the answer to the Sync, and all that the log does about it
+    assert len(world.log.segments) == 2
+    assert {name.rpartition("/")[2] for name in world.disk.files if name.startswith("orders-0/")} <= {
+        "00000000000000000000.log",
+        "partition.metadata",
+    }, "no next segment, and no link that vouches for the bytes"
+    world.out.route(failed, world.now)
+    assert world.log.is_offline
+    world.reopen()
+    assert (world.log.is_offline, world.values()) == (False, [b"a" * 100])
+
+
 def test_flush_os_promises_what_is_written() -> None:
     world = World(LogConfig(flush_fsync=False))
     world.append(b"a", b"b")
