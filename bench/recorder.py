@@ -1,17 +1,17 @@
-"""What a flight recording costs: one broker after the other, recorded and not, under the same produces.
+"""What a flight recording costs: two brokers side by side, one recorded and one not, in turn under the same produces.
 
-    python bench/recorder.py [--connections 32] [--sizes 100,16384] [--requests 30000] [--rounds 5] [--flush os]
+    python bench/recorder.py [--connections 32] [--sizes 100,16384] [--requests 1000] [--slices 30] [--flush os]
                              [--pipelined 1] [--driver auto]
 
-Each round runs both brokers, in an order that alternates, each with so many requests of one record. CPU is the broker
-process's own, from the kernel's accounts: of all its threads, and of the one that serves, which bounds throughput where
-another core can do the recorder's writing. The median of the rounds' ratios counts, since the two of a round are
-near each other in time, and noise of the machine falls on both.
+A slice is so many requests of one record to the one broker and then to the other, first one, then the other of them
+first. CPU is the broker processes' own, from the kernel's accounts: of all threads, and of the one that serves, which
+bounds throughput where another core can do the recorder's writing. Throughput is requests a second. What counts is
+the median of the slices' ratios, since the two halves of a slice are within a second of each other, and noise of the
+machine falls on both; the quartiles say how much of it is left.
 """
 
 import argparse
 import select
-import shutil
 import signal
 import socket
 import statistics
@@ -77,15 +77,15 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--pipelined", type=int, default=1)
     parser.add_argument("--sizes", default="100,16384")
-    parser.add_argument("--requests", type=int, default=30_000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--slices", type=int, default=30)
     parser.add_argument("--flush", default="os")
     parser.add_argument("--driver", default="auto")
     parser.add_argument("--record-bytes", type=int, default=1 << 30)
     args = parser.parse_args()
     print(f"{args.connections} connections x {args.pipelined} in flight, flush={args.flush}")
     print(
-        "record | us CPU, all threads | us CPU, the serving thread | requests/s; each plain -> recorded, ratio of pairs"
+        "record | us CPU, all threads | us CPU, the serving thread | requests/s; plain -> recorded, ratio (quartiles)"
     )
     for size in map(int, args.sizes.split(",")):
         compare(args, size)
@@ -93,47 +93,63 @@ def main() -> int:
 
 
 def compare(args: argparse.Namespace, size: int) -> None:
-    plain, recorded = [], []
-    for number in range(args.rounds):
-        for is_recorded in ((False, True), (True, False))[number % 2]:
-            with tempfile.TemporaryDirectory(prefix="rafka-bench-") as temp:
-                found = measure(Path(temp), args, size, recorded=is_recorded)
-            (recorded if is_recorded else plain).append(found)
-    median = statistics.median
+    with tempfile.TemporaryDirectory(prefix="rafka-bench-") as temp:
+        sides = [Side(Path(temp) / str(number), args, size, recorded=number == 1) for number in range(2)]
+        try:
+            for side in sides:
+                side.load(5 * args.requests)
+            found = []
+            for number in range(args.slices):
+                order = sides if number % 2 else sides[::-1]
+                measured = {side: side.measure(args.requests) for side in order}
+                found.append([measured[side] for side in sides])
+        finally:
+            for side in sides:
+                side.close()
     columns = []
     for index in range(3):
-        ratios = [r[index] / p[index] for p, r in zip(plain, recorded, strict=True)]
-        two = f"{median(p[index] for p in plain):.1f} -> {median(r[index] for r in recorded):.1f}"
-        columns.append(f"{two}, ratio {median(ratios):.3f} ({', '.join(f'{one:.2f}' for one in ratios)})")
+        low, middle, high = statistics.quantiles([r[index] / p[index] for p, r in found], n=4)
+        two = " -> ".join(f"{statistics.median(each[side][index] for each in found):.1f}" for side in (0, 1))
+        columns.append(f"{two}, ratio {middle:.3f} ({low:.2f}-{high:.2f})")
     print(f"{size:6} B | " + " | ".join(columns), flush=True)
 
 
-def measure(temp: Path, args: argparse.Namespace, size: int, *, recorded: bool) -> tuple[float, float, float]:
-    """CPU of all threads and of the serving one in us a request, requests a second."""
-    broker = Broker(temp, args, recorded=recorded)
-    try:
+class Side:
+    """A broker, and connections to it that each send the same request over and over."""
+
+    def __init__(self, temp: Path, args: argparse.Namespace, size: int, *, recorded: bool) -> None:
+        temp.mkdir()
+        self.pipelined = args.pipelined
+        self.broker = Broker(temp, args, recorded=recorded)
         batch = bytes(build_batch([Record(None, b"v" * size)], timestamp=time.time_ns() // 1_000_000))
         part = PartitionProduceData(index=0, records=batch)
         topics = [TopicProduceData(name="bench", partition_data=[part])]
         produce = ProduceRequest(acks=-1, timeout_ms=30_000, topic_data=topics)
-        frame = request_bytes(produce, api_key=0, version=8, correlation_id=7, client_id="bench")
-        socks = [socket.create_connection(broker.address) for _ in range(args.connections)]
+        self.frame = request_bytes(produce, api_key=0, version=8, correlation_id=7, client_id="bench")
+        self.socks = [socket.create_connection(self.broker.address) for _ in range(args.connections)]
         create = CreateTopicsRequest(
             topics=[CreatableTopic(name="bench", num_partitions=1, replication_factor=1)], timeout_ms=1000
         )
-        socks[0].sendall(request_bytes(create, api_key=19, version=5, correlation_id=1, client_id="b"))
-        answer(socks[0])
-        load(socks, frame, args.requests // 10, args.pipelined)
-        before, began = broker.cpu_us, time.monotonic()
-        load(socks, frame, args.requests, args.pipelined)
-        after, took = broker.cpu_us, time.monotonic() - began
-        spent = [(b - a) / args.requests for a, b in zip(before, after, strict=True)]
-        for sock in socks:
+        self.socks[0].sendall(request_bytes(create, api_key=19, version=5, correlation_id=1, client_id="b"))
+        answer(self.socks[0])
+
+    def load(self, requests: int) -> None:
+        load(self.socks, self.frame, requests, self.pipelined)
+
+    def measure(self, requests: int) -> tuple[float, float, float]:
+        """CPU of all threads and of the serving one in us a request, requests a second."""
+        before, began = self.broker.cpu_us, time.monotonic()
+        self.load(requests)
+        took = time.monotonic() - began
+        # What is still to be written is part of the cost: a buffer is at most 50 ms old.
+        time.sleep(0.06)
+        spent = [(b - a) / requests for a, b in zip(before, self.broker.cpu_us, strict=True)]
+        return spent[0], spent[1], requests / took
+
+    def close(self) -> None:
+        for sock in self.socks:
             sock.close()
-        return spent[0], spent[1], args.requests / took
-    finally:
-        broker.stop()
-        shutil.rmtree(temp / "flight", ignore_errors=True)
+        self.broker.stop()
 
 
 def load(socks: list[socket.socket], frame: bytes, requests: int, pipelined: int) -> None:

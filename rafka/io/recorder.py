@@ -2,9 +2,9 @@
 
 The core is pure, so what it was told (events, the time, what chance gave) is all that a replay needs; what it did is
 kept as one number an effect. The format is `rafka.core.recording.format`'s. Entries gather in a buffer that goes to
-the file when it is full, when it is `FLUSH_NS` old, and when the machine raises or stops: a killed process loses that
-much of its end. Nothing is synced: the page cache outlives the process, and a recording that a power loss cuts short
-is a shorter recording.
+the file at the end of a turn, when it is full or `FLUSH_NS` old, and when the machine raises or stops: a killed
+process loses that much of its end. Nothing is synced: the page cache outlives the process, and a recording that a
+power loss cuts short is a shorter recording.
 
 At most `bytes_max` are kept: a segment is an eighth of that, and the oldest go. A new segment begins with the whole
 machine, frozen, so that what is left can be replayed without what is gone. A machine that runs a script cannot be
@@ -20,6 +20,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from queue import SimpleQueue
 from struct import Struct, pack
 
@@ -72,12 +73,18 @@ TRIES = 16
 BUFFER_BYTES = 1 << 20
 """The file system likes large writes: a quarter of this costs a third more."""
 BUFFERS = 4
+LARGE = 4
+"""A buffer that has grown to more than so many times its size, for a turn of that length, is not kept."""
 FLUSH_NS = 50_000_000
 TURNS = [Struct(f"<BqqI{count}I") for count in range(256)]
 """A turn with so many effects, whole."""
 HAS_WRITEV = hasattr(os, "writev")
-Task = tuple[memoryview, int] | tuple[int, bytes, int]
-"""A buffer and how much of it is a block; or a new segment, its start, and the room it needs."""
+Room = BytesIO
+"""A buffer. It is written to from its start again and again: a file in memory takes an entry in fewer steps than a
+bytearray or a view, whose parts are objects."""
+Task = tuple[Room] | tuple[int, bytes, int]
+"""A buffer, which is a block up to where it was written; or a new segment, its start, and the room it needs."""
+_number_data = NUMBER_DATA.pack
 NAME = re.compile(r"(\d{6,})-(\d{8,})" + re.escape(SUFFIX))
 
 
@@ -197,15 +204,15 @@ class Writer:
         self.failed: OSError | None = None
         self._files = files
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self._free: SimpleQueue[memoryview] = SimpleQueue()
+        self._free: SimpleQueue[Room] = SimpleQueue()
         for _ in range(BUFFERS - 1):
-            self._free.put(memoryview(bytearray(BUFFER_BYTES)))
+            self._free.put(new_room())
         self._thread = threading.Thread(target=self._run, name="flight recorder", daemon=True)
         self._thread.start()
 
-    def block(self, buffer: memoryview, length: int) -> memoryview:
-        """Take a buffer of which so many bytes are a block; give another one."""
-        self._tasks.put((buffer, length))
+    def block(self, room: Room) -> Room:
+        """Take a buffer that is a block up to where it was written; give another one."""
+        self._tasks.put((room,))
         return self._free.get()
 
     def begin(self, segment: int, head: bytes, need: int) -> None:
@@ -224,14 +231,29 @@ class Writer:
                     self._perform(task)
             except OSError as error:
                 self.failed = error
-            if len(task) == 2:
-                self._free.put(task[0])
+            if len(task) == 1:
+                room = task[0]
+                if room.tell() > LARGE * BUFFER_BYTES:
+                    room = new_room()
+                room.seek(0)
+                self._free.put(room)
 
     def _perform(self, task: Task) -> None:
-        if len(task) == 2:
-            self._files.block(task[0][: task[1]])
+        if len(task) == 1:
+            with task[0].getbuffer() as whole, whole[: task[0].tell()] as part:
+                self._files.block(part)
         else:
             self._files.begin(*task)
+
+
+def nowhere(entry: Buffer) -> int:
+    """Write an entry of a recording that is over."""
+    return len(entry)
+
+
+def new_room() -> Room:
+    """Make a buffer that need not grow."""
+    return BytesIO(bytes(BUFFER_BYTES))
 
 
 class Recorder:
@@ -247,17 +269,14 @@ class Recorder:
         self._header = header
         self._notes = notes
         self._machine: Machine
-        self._room = memoryview(bytearray(BUFFER_BYTES))
-        """A view: assigning a view to a part of a bytearray would copy it twice."""
-        self._limit = min(BUFFER_BYTES, files.segment_bytes // 2)
+        self._take(new_room())
+        self._limit = min(BUFFER_BYTES * 3 // 4, files.segment_bytes // 2)
         """With so many bytes the buffer goes to the writer."""
-        self._at = 0
         self._size = 0
         """Of the segment, as far as it was handed to the writer."""
         self._lent: dict[ConnId, memoryview] = {}
         self._now = Now(MonoNs(0), WallMs(0))
         self._flush_at: MonoNs | None = None
-        self._had_events = False
         self._span = files.segment_bytes
         self._try_at = self._span
         self._rest_until = 0
@@ -265,6 +284,13 @@ class Recorder:
         self._is_paused = False
         files.begin(1, header_bytes(header), OVERRUN * files.segment_bytes)
         self._writer = Writer(files)
+
+    def _take(self, room: Room) -> None:
+        """Go on in a buffer."""
+        self._room, self._tell = room, room.tell
+        self._write: Callable[[Buffer], int] = room.write
+        self._quiet_at = 0
+        """Where the last turn ended: if the buffer still ends there, nothing has happened since."""
 
     def around(self, machine: Machine) -> Machine:
         """Return the machine that the driver is to run."""
@@ -276,18 +302,11 @@ class Recorder:
 
     def handle(self, event: Event, now: Now) -> None:
         """Write an event down, then let the machine take it (it may change the bytes that came)."""
-        self._had_events = True
         if event.__class__ is Received:
             data = event.data
-            start = self._at + NUMBER_DATA.size
-            end = start + len(data)
-            if end <= self._limit:
-                room = self._room
-                NUMBER_DATA.pack_into(room, self._at, RECEIVED, event.conn, len(data))
-                room[start:end] = data
-                self._at = end
-            else:
-                self._put_data(RECEIVED, event.conn, data)
+            write = self._write
+            write(_number_data(RECEIVED, event.conn, len(data)))
+            write(data)
         else:
             self._other(event)
         try:
@@ -299,14 +318,20 @@ class Recorder:
     def _other(self, event: Event) -> None:
         code = ANSWERS.get(event.__class__)
         if code is not None:
-            self._put_data(code, event.token, event.file.encode())  # type: ignore[union-attr]  # answers have both
+            name = event.file.encode()  # type: ignore[union-attr]  # answers have both
+            self._write(_number_data(code, event.token, len(name)) + name)  # type: ignore[union-attr]
             return
         if isinstance(event, Filled):
-            self._put_data(FILLED, event.conn, self._lent.pop(event.conn))
-            return
-        if isinstance(event, Disconnected):
-            self._lent.pop(event.conn, None)
-        self._put(event_bytes(event))
+            buffer = self._lent.pop(event.conn)
+            self._write(_number_data(FILLED, event.conn, len(buffer)))
+            self._write(buffer)
+        else:
+            if isinstance(event, Disconnected):
+                self._lent.pop(event.conn, None)
+            self._write(event_bytes(event))
+        if self._tell() >= self._limit:  # what was filled or loaded may be much, and there may be more of it
+            self._flush()
+            self._quiet_at = -1
 
     def tick(self, now: Now) -> None:
         """Let the machine do what is due."""
@@ -329,19 +354,17 @@ class Recorder:
         if not self._is_on:
             return effects
         rare: list[Effect] = []
+        is_quiet = not effects and self._tell() == self._quiet_at
         sums = digests(effects, rare)
         count = len(sums)
-        at = self._at
-        end = at + TURN_HEAD.size + 4 * count
-        if end <= self._limit and count < len(TURNS):
-            TURNS[count].pack_into(self._room, at, TURN, now.mono, now.wall, count, *sums)
-            self._at = end
+        if count < len(TURNS):
+            self._write(TURNS[count].pack(TURN, now.mono, now.wall, count, *sums))
         else:
-            self._put(TURN_HEAD.pack(TURN, now.mono, now.wall, count) + pack(f"<{count}I", *sums))
+            self._write(TURN_HEAD.pack(TURN, now.mono, now.wall, count) + pack(f"<{count}I", *sums))
+        self._quiet_at = self._tell()
         if rare:
             self._look_at(rare)
-        if count or self._had_events:
-            self._had_events = False
+        if not is_quiet or self._quiet_at >= self._limit:
             self._after(now.mono)
         elif self._flush_at is not None and now.mono >= self._flush_at:
             self._flush()
@@ -373,73 +396,58 @@ class Recorder:
         """Look after the age of the buffer and the size of the segment."""
         if not self._is_on:
             return
-        if self._flush_at is None:
+        if self._quiet_at >= self._limit:
+            self._flush()
+        elif self._flush_at is None:
             self._flush_at = MonoNs(mono + FLUSH_NS)
         elif mono >= self._flush_at:
             self._flush()
         if self._size >= self._try_at and (mono >= self._rest_until or self._size >= OVERRUN * self._span):
             self._roll()
 
-    def _put(self, entry: Buffer) -> None:
-        """Append an entry, or a part of one; what is longer than the buffer goes in parts."""
-        size = len(entry)
-        end = self._at + size
-        if end <= self._limit:
-            self._room[self._at : end] = entry
-            self._at = end
-            return
-        rest = memoryview(entry)
-        while rest:
-            part = min(len(rest), self._limit - self._at)
-            self._room[self._at : self._at + part] = rest[:part]
-            self._at += part
-            rest = rest[part:]
-            if self._at == self._limit:
-                self._flush()
-
-    def _put_data(self, code: int, number: int, data: Buffer) -> None:
-        at = self._at
-        end = at + NUMBER_DATA.size + len(data)
-        if end > self._limit:
-            self._put(NUMBER_DATA.pack(code, number, len(data)))
-            self._put(data)
-            return
-        NUMBER_DATA.pack_into(self._room, at, code, number, len(data))
-        self._room[at + NUMBER_DATA.size : end] = data
-        self._at = end
+    def _put(self, entry: bytes) -> None:
+        """Append an entry, to whichever buffer there is."""
+        self._write(entry)
 
     def _flush(self) -> None:
         """Hand the buffer to the writer, and go on with another."""
         self._flush_at = None
-        at, self._at = self._at, 0
+        at = self._tell()
         if self._is_paused:
             self._size += at  # so that another try to freeze comes
+            self._room.seek(0)
+            self._quiet_at = 0
             return
         if not at or not self._is_on:
             return
         if self._writer.failed is not None:
-            self._is_on = False
+            self._leave_off()
             error = self._writer.failed
             why = error.strerror or str(error)
             self._notes(Note("error", "recording ended", {"turn": self.turn_number, "why": why}))
             return
         self._size += at + BLOCK.size
-        self._room = self._writer.block(self._room, at)
+        self._take(self._writer.block(self._room))
+
+    def _leave_off(self) -> None:
+        """Keep nothing from now on."""
+        self._is_on = False
+        self._write = nowhere
 
     def _raised(self, error: BaseException, now: Now) -> None:
         text = f"{type(error).__name__}: {error}".encode()[: self._limit]
-        self._put(TURN_HEAD.pack(RAISED, now.mono, now.wall, len(text)) + text)
+        self._write(TURN_HEAD.pack(RAISED, now.mono, now.wall, len(text)) + text)
         self._finish()
 
     def _end(self) -> None:
         if self._is_on:
-            self._put(bytes([ENDED]))
+            self._write(bytes([ENDED]))
         self._finish()
 
     def _finish(self) -> None:
         """Write all that there is, and wait for it."""
         self._flush()
-        self._is_on = False
+        self._leave_off()
         self._writer.finish()
 
     # ---- segments ------------------------------------------------------------------------------------
@@ -475,8 +483,9 @@ class Recorder:
         self._size = 0
         self._span = span
         self._try_at = len(frozen) + span
-        self._put(NUMBER_DATA.pack(FROZEN, self.turn_number, len(frozen)))
-        self._put(frozen)
+        self._write(_number_data(FROZEN, self.turn_number, len(frozen)))
+        self._write(frozen)
+        self._quiet_at = self._tell()
 
 
 def begin(

@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+from struct import Struct
 
 import pytest
 
@@ -26,7 +27,7 @@ from rafka.core.events import (
 )
 from rafka.core.recording.digest import digests
 from rafka.core.recording.format import Entries, Header, RecordingError, event_bytes, read_header, stream_of
-from rafka.core.recording.frozen import Unfrozen, freeze, thaw
+from rafka.core.recording.frozen import Unfrozen, freeze, packing_of, thaw
 from rafka.core.types import ConnId, File, FileSlice, MonoNs, Now, Token, WallMs
 from rafka.io.entropy import SystemEntropy
 from rafka.io.recorder import BUFFER_BYTES, FLUSH_NS, Files, Recorder
@@ -300,6 +301,15 @@ def test_functions_and_what_modules_import_are_out_of_reach(module, name):
     )
     with pytest.raises(RecordingError):
         thaw(data, SystemEntropy())
+
+
+def test_methods_of_structs_come_back_and_no_others():
+    chance = SystemEntropy()
+    pack, unpack = thaw(freeze([Struct(">IH").pack, Struct("<q").unpack], chance), chance)
+    assert (pack(1, 2), unpack(bytes(8))) == (b"\0\0\0\1\0\2", (0,))
+    for name in ("__reduce__", "format", "iter_unpack"):
+        with pytest.raises(RecordingError, match="no method of a struct"):
+            packing_of("<q", name)
 
 
 def test_garbage_is_no_machine():

@@ -166,7 +166,7 @@ def test_a_flipped_bit_in_the_middle_is_damage_and_no_end(copy, share):
 def test_a_damaged_header_an_older_format_and_a_foreign_file_are_told_apart(copy):
     data = copy.read_bytes()
     for hurt, words in (
-        (data[:13] + b"\0\0\0\0" + data[17:], "has format 0, and this version of rafka reads format 1"),
+        (data[:13] + b"\0\0\0\0" + data[17:], "has format 0, and this version of rafka reads format 2"),
         (data[:40] + b"\xff" + data[41:], "has a damaged header"),
         (b"PK\3\4" + data, "is no flight recording"),
         (b"", "is no flight recording"),

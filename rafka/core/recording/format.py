@@ -59,7 +59,8 @@ from rafka.core.shape import value
 from rafka.core.types import Buffer, ConnId, File, MonoNs, Now, Token, WallMs
 
 MAGIC = b"RAFKA-FLIGHT\n"
-VERSION = 1
+VERSION = 2
+"""2: the buffers of a Write are summed as one. A recording of 1 has other sums, so it is refused."""
 SUFFIX = ".flight"
 
 TURN, RAISED, ENDED, FROZEN, BELOW, BYTES, RECEIVED, FILLED, LOADED, WRITTEN, SYNCED, DONE, OTHER = range(

@@ -12,7 +12,7 @@ import pickle
 from collections import Counter, deque
 from enum import Enum
 from struct import Struct
-from types import GeneratorType, MethodType
+from types import BuiltinMethodType, GeneratorType, MethodType
 from typing import Any
 
 from rafka.core.machine import Entropy, Machine
@@ -32,6 +32,7 @@ FUNCTIONS = {
     "rafka.net.kafka.fetch": ("decode_request", "encode_response"),
 }
 """Those that a machine holds."""
+PACKING = ("pack", "pack_into", "unpack", "unpack_from")
 CHANCE = "chance"
 
 
@@ -118,6 +119,8 @@ class _Pickler(pickle.Pickler):
             return (kind, (obj.value,))
         if kind is Struct:
             return (struct_of, (obj.format,))
+        if kind is BuiltinMethodType and type(obj.__self__) is Struct:
+            return (packing_of, (obj.__self__.format, obj.__name__))
         if kind.__name__ == "array":
             return (array_of, (obj.typecode, obj.tobytes()))
         if kind is GeneratorType:
@@ -170,6 +173,13 @@ def struct_of(text: str) -> Struct:
     return Struct(text)
 
 
+def packing_of(text: str, name: str) -> Any:
+    """Take a method of a struct, which can do nothing but pack and unpack."""
+    if name not in PACKING:
+        raise RecordingError(f"holds what is no method of a struct: {name}")
+    return getattr(Struct(text), name)
+
+
 def array_of(typecode: str, data: bytes) -> Any:
     """Make an array again."""
     from array import array
@@ -183,6 +193,7 @@ OURS: dict[str, Any] = {
     "view_of": view_of,
     "method_of": method_of,
     "struct_of": struct_of,
+    "packing_of": packing_of,
     "array_of": array_of,
     "Spent": Spent,
 }
