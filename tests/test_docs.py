@@ -18,6 +18,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -35,6 +36,8 @@ PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").r
 FENCE = re.compile(r"^```([\w ]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 READY = re.compile(r"^Rafka is ready: bootstrap\.servers=(\S+)$", re.MULTILINE)
 DOCUMENTED = "127.0.0.1:9092"
+PAGES_AT = "127.0.0.1:9644"
+"""Where the pages of metrics are in the documents; here on a free port."""
 
 
 class Block(NamedTuple):
@@ -56,6 +59,9 @@ class Reader:
         self.background = []
         self.printed = ""
         self.bootstrap = DOCUMENTED
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.pages_at = f"127.0.0.1:{free.getsockname()[1]}"
         commands = place / "bin"
         commands.mkdir()
         for name, words in {"rafka": "-m rafka", "python": "", "python3": ""}.items():
@@ -78,6 +84,7 @@ class Reader:
             (self.work / ".venv" / stamp).touch()
 
     def follow(self, block):
+        block = Block(block.kind, block.code.replace(PAGES_AT, self.pages_at))
         match block.kind.split():
             case ["bash"]:
                 self.run(["bash", "-euo", "pipefail", "-c", block.code])

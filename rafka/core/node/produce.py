@@ -335,7 +335,7 @@ class Produces:
         if attributes & CODEC_MASK == ZSTD and event.api_version < ZSTD_FROM:
             why = f"zstd needs Produce version {ZSTD_FROM}"
             return Refused(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, why)
-        return prepare(view, header, partition.log.config, self.codecs, now.wall)
+        return prepare(view, header, partition.log.config, self.codecs, now.wall, partition.topic)
 
     def _answer_nothing(self, event: Requested, response: ProduceResponse) -> None:
         results = (result for topic in response.responses for result in topic.partition_responses)
