@@ -60,6 +60,8 @@ class Reader:
         self.assign(self.all_places())
         while True:
             is_last = scene.is_over
+            if is_last:
+                self._bytes = PLENTY
             yield from self.poll()
             if is_last and self.is_at_end():
                 return
