@@ -37,7 +37,6 @@ from rafka.sim.run import Run
 from rafka.sim.trace import STARTED
 from rafka.sim.world import World
 
-PREFIX = "fork"
 DISK_KINDS = frozenset(OPS)
 
 Spans = list[tuple[int, int]]
@@ -308,11 +307,12 @@ class ForkedWorld(World):
 class ForkedRun(Run):
     """A run of `rafka sim` whose broker is a recorded one."""
 
+    PREFIX = "fork"
+
     def __init__(self, seed: int, profile: Profile, fork: Fork, **how: Any) -> None:
         self.fork = fork
         defaults: dict[str, Any] = dict.fromkeys(("only", "time_ms", "clients", "wrap"))
         super().__init__(seed, profile, **{**defaults, "keep_trace": False, "history": False, **how})
-        self.scene.prefix = PREFIX
         self._kept = {name: bytes(inode.synced) for name, inode in _logs(self.world.disk)}
 
     def _fitted(self, knobs: Knobs) -> Knobs:

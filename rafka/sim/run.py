@@ -117,6 +117,9 @@ def _freeze_modules() -> None:
 class Run:
     """The parts of one run, and its phases."""
 
+    PREFIX = ""
+    """What the names of its topics and groups have in them."""
+
     def __init__(
         self,
         seed: int,
@@ -147,7 +150,7 @@ class Run:
             regroups=self.knobs.offsets_check_ms < 60_000,
         )
         self.world.on_crash = self.ledger.crashed
-        self.scene = Scene(self.world, self.ledger, self.knobs, chance.fork("scene"), history)
+        self.scene = Scene(self.world, self.ledger, self.knobs, chance.fork("scene"), history, self.PREFIX)
         self.keyed = keyed_of(self.scene, self.world, chance.fork("keyed"))
         self.nemesis = Nemesis(self.world, chance.fork("nemesis"))
         self.nemesis.on_listen = self._audit
