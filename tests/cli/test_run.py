@@ -143,3 +143,21 @@ def test_a_version_without_a_broker_says_so(monkeypatch):
     answer = CliRunner().invoke(rafka, ["run"])
     assert answer.exit_code == 1
     assert answer.stderr == "Error: this version of rafka has no broker to run\n"
+
+
+def test_where_metrics_are_served_is_a_setting_too(start):
+    _, broker = start("--metrics-listen", "127.0.0.1:9644")
+    assert broker.told["settings"] == {"metrics.listen": "127.0.0.1:9644"}
+    _, broker = start("--metrics-listen", "127.0.0.1:9644", "--set", "metrics.listen=127.0.0.1:9644")
+    assert broker.told["settings"] == {"metrics.listen": "127.0.0.1:9644"}
+
+
+def test_two_places_for_metrics_and_none_that_can_be_are_refused(start):
+    answer, broker = start("--metrics-listen", "127.0.0.1:9644", "--set", "metrics.listen=127.0.0.1:9645")
+    assert answer.exit_code == 1
+    assert "contradicts --metrics-listen" in answer.stderr
+    assert broker.told is None
+    answer, broker = start("--metrics-listen", "9644")
+    assert answer.exit_code == 2
+    assert "is not host:port" in answer.output
+    assert broker.told is None

@@ -6,6 +6,7 @@ import struct
 import urllib.error
 import urllib.request
 from contextlib import ExitStack, suppress
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from rafka.net.http import HEAD_BYTES_MAX
 from rafka.net.kafka.session import request_bytes
 from rafka.observe.catalogue import CATALOGUE, COUNTER
 from tests.cli.process import PATIENCE_S, Running, rafka, until
+from tests.io.support import REAL
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -46,6 +48,12 @@ class Observed(Running):
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+
+    def has_room(self):
+        try:
+            return self.page("/healthz")[0] == 200
+        except (OSError, HTTPException):  # closed at once: those who left are still counted
+            return False
 
     def numbers(self):
         """Every sample: name and labels to its value."""
@@ -111,8 +119,9 @@ def observed(tmp_path):
         yield start
 
 
-def test_what_was_done_is_on_the_page(observed):
-    broker = observed()
+@pytest.mark.parametrize("driver", REAL)
+def test_what_was_done_is_on_the_page(observed, driver):
+    broker = observed("--driver", driver)
     broker.topic("orders")
     request, size = produce("orders", [Record(None, b"v")] * 3)
     for _ in range(2):
@@ -247,7 +256,7 @@ def test_hostile_guests_are_closed_and_clients_are_served_all_the_while(observed
                 closed += guest.recv(1) == b""
         assert closed >= 40 - 32
         broker.ask(produce("orders", [Record(None, b"v")])[0], 0, 8)
-    until(lambda: broker.page("/healthz")[0] == 200, "there is room again")
+    until(broker.has_room, "there is room again")
     with socket.create_connection(("127.0.0.1", broker.port), PATIENCE_S) as guest:
         guest.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 2 * HEAD_BYTES_MAX)
         assert guest.recv(1000).startswith(b"HTTP/1.1 431 ")
@@ -271,6 +280,13 @@ def test_a_port_that_is_taken_refuses_the_start_and_no_option_opens_none(tmp_pat
     assert f"cannot listen at {where}" in done.stderr
     assert "--metrics-listen" in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_the_port_of_the_clients_cannot_be_that_of_the_pages(tmp_path):
+    words = ("--listen", "127.0.0.1:19092", "--metrics-listen", "127.0.0.1:19092")
+    done = rafka("run", "--data-dir", tmp_path / "data", *words)
+    assert done.returncode == 1
+    assert "metrics.listen=127.0.0.1:19092: is the port of a listener of clients" in done.stderr
 
 
 def test_a_recording_has_nothing_of_the_pages(observed, tmp_path):
