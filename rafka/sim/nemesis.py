@@ -7,6 +7,7 @@ view of the whole: kills, power losses, pauses, restarts, clock steps, clients t
 from collections.abc import Callable
 
 from rafka.core.effects import Effect, Listen, Rename, Send, Sync, SyncDir, Truncate, Unlink, Write
+from rafka.core.node.startup import CANNOT_START
 from rafka.sim.chance import Chance
 from rafka.sim.faults import Source
 from rafka.sim.life import MS, Watch
@@ -183,6 +184,8 @@ class Nemesis(Watch):
         if world.life.exit_code is None:
             world.at(world.time_ns + 5 * MS, self._await_exit, life)
             return
+        if any(note.name == CANNOT_START for note in world.life.notes):
+            return  # it was still starting, and has given up: whoever supervises it judges that
         assert world.life.exit_code == 0, f"a controlled shutdown exits with {world.life.exit_code}"
         world.life = None
         world.at(world.time_ns + 1 + self._chance.below(DOWN_NS), self.start, None)

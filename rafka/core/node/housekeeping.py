@@ -70,7 +70,7 @@ class Housekeeping:
         self.out.alarms.clear(RETENTION)
         self.out.alarms.clear(CLEANING)
         cleaning = self._cleaning
-        if cleaning is not None:
+        if cleaning is not None and not cleaning.finished:  # else it is about to be taken note of
             log = cleaning.purpose
             assert isinstance(log, Log)
             if not log.is_swapping:

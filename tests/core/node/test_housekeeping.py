@@ -18,11 +18,13 @@ from rafka.core.api.offset_fetch_request import (
     OffsetFetchRequestTopics,
 )
 from rafka.core.api.produce_request import PartitionProduceData, ProduceRequest, TopicProduceData
+from rafka.core.events import Terminated
 from rafka.core.record.batch import check, size_at
 from rafka.core.record.builder import Record, build_batch, records_of
 from rafka.sim.broker import broker
 from rafka.sim.talk import Lost, Wait
 from rafka.sim.world import World
+from tests.core.node.world import World as ByHand
 
 TOPIC = "prices"
 KEYS = 5
@@ -367,3 +369,24 @@ def keyed_feeder(topic, count):
         batch = build_batch([Record(b"%d" % (number % 3), bytes(80))], timestamp=1000 + number)
         (answer,) = yield from ask(produce(topic_id, batch))
         assert answer.responses[0].partition_responses[0].error_code == 0
+
+
+def test_a_stop_in_the_turn_in_which_a_cleaning_ends_is_no_accident():
+    world = ByHand(log_cleaner_backoff_ms="10")
+    topic = world.create(
+        "t", cleanup_policy="compact", segment_bytes="1048576", min_cleanable_dirty_ratio="0"
+    )
+    client = world.connect()
+    for _ in range(3):
+        batch = build_batch([Record(b"k", bytes(700_000))], timestamp=1000)
+        (answer,) = client.ask(produce(topic, batch)).responses
+        assert answer.partition_responses[0].error_code == 0
+    house = world.node.housekeeping
+    while not (house._cleaning is not None and house._cleaning.finished):
+        world.mono_ns += 1_000_000
+        world.server.tick(world.now)
+        for effect in world.server.drain():
+            world.perform(effect)
+    world.server.handle(Terminated("SIGTERM"), world.now)
+    world.run()
+    assert (world.stopped, house.cleanings) == (0, 1)
