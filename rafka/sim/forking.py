@@ -332,6 +332,13 @@ class ForkedRun(Run):
         del boot
         return ForkedWorld(self.seed, self.fork, keep_trace=keep_trace, levels=self.levels, only=only)
 
+    def _may_have_given_up(self) -> bool:
+        """Take into account what the real disk did to the node before the fork."""
+        machine = self.world.life and self.world.life.machine
+        if isinstance(machine, Broker) and any(one.log.is_offline for one in machine.core.partitions):
+            return True
+        return super()._may_have_given_up()
+
     def _verify(self) -> None:
         super()._verify()
         self._phase = "compare"

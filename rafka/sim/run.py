@@ -291,13 +291,17 @@ class Run:
             return
         life.stalled_until = 0
         life.turn_factor = 1
-        if life.exit_code is None and any(world.book.fired[kind] for kind in FATAL_FAULTS):
+        if life.exit_code is None and self._may_have_given_up():
             world.crash(power=False)
             world.at(world.time_ns + 1, self.nemesis.start, None)
         for talker in world.talkers:
             talker.sleeps_until = 0
             if not talker.is_done:
                 talker.hang_up()
+
+    def _may_have_given_up(self) -> bool:
+        """Say whether the broker may have logs that it does not write to any more, until it starts again."""
+        return any(self.world.book.fired[kind] for kind in FATAL_FAULTS)
 
     def _judge_stuck(self, stuck: Stuck) -> str:
         if self.ledger.damaged:

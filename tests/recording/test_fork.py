@@ -1,5 +1,7 @@
 """A recorded broker goes on in the simulator, from any turn, with what its disk then held."""
 
+import errno
+
 import pytest
 
 from rafka.core.effects import List, MakeDir, Read, Sync, Write
@@ -39,6 +41,26 @@ def test_it_goes_on_from_any_turn_and_keeps_its_promises_under_faults(life, shar
         struck += sum(outcome.fired.values())
     assert struck > 5
     assert acknowledged > 10
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_log_that_failed_before_the_fork_is_no_violation_after_it(life, seed):
+    forked = fork(life, replayed(life).turn // 2)
+    broker, offsets = forked.replay.broker, "__consumer_offsets-0"
+    log = broker.core.partitions.find("__consumer_offsets", 0).log
+    log.completed(Failed(log.segments[-1].file, Token(0), "sync", errno.EIO, "I/O error"), forked.now)
+    broker.tick(forked.now)
+    broker.drain()
+    assert [log.directory for log in logs(broker) if log.is_offline] == [offsets]
+    outcome = ForkedRun(seed, profile_of("calm"), forked, time_ms=800).outcome()
+    assert outcome.violation == ""
+    assert outcome.checked["acknowledged"] > 10
+
+
+def test_the_keyed_topic_of_the_fork_is_not_that_of_the_recording(life):
+    run = ForkedRun(7, profile_of("calm"), fork(life, replayed(life).turn // 2), time_ms=800)
+    assert run.keyed is None or "fork" in run.keyed.name
+    assert run.scene.prefix == "fork"
 
 
 def test_the_same_seed_is_the_same_run_and_another_one_another(life):
