@@ -395,12 +395,15 @@ class LibraryMember(LibraryReader):
     def _hear(self) -> None:
         """Take what the group has done with this member's partitions."""
         ledger = self.scene.ledger
-        for notice in self.machine.notices():
+        notices = self.machine.notices()
+        for notice in notices:
             ledger.released(self.name)
             ledger.count(f"library: {type(notice).__name__.lower()}")
             self.positions = {}
             self._is_new = set()
-            if isinstance(notice, Assigned):
+            if (
+                isinstance(notice, Assigned) and notice is notices[-1]
+            ):  # the others are of generations that are over
                 member = self.machine._member  # noqa: SLF001 – users have no use for the number of a generation
                 assert member is not None
                 keys = [str(place) for place in notice.partitions]
