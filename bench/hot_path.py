@@ -28,8 +28,11 @@ from rafka.core.types import ConnId, MonoNs, Now, Uuid, WallMs
 from rafka.io.broker import serving
 from rafka.io.driver import calm_collector
 from rafka.io.entropy import SystemEntropy
+from rafka.io.observed import Observed
 from rafka.net.compression import Compression
 from rafka.net.kafka.session import request_bytes
+from rafka.observe.pages import Pages
+from rafka.observe.tally import Tally
 from rafka.sim.disk import Disk
 
 DISK = ("Write", "Sync", "Read", "Truncate", "Rename", "Unlink", "MakeDir", "SyncDir", "List")
@@ -38,11 +41,14 @@ DISK = ("Write", "Sync", "Read", "Truncate", "Rename", "Unlink", "MakeDir", "Syn
 class World:
     """A disk of no latency that forgets appended bytes, so that memory stays flat."""
 
-    def __init__(self, flush: str) -> None:
+    def __init__(self, flush: str, *, is_observed: bool = False) -> None:
         settings = Settings.from_pairs({"listeners": "PLAINTEXT://127.0.0.1:9092", "flush": flush})
         identity = Identity(1, "bench", Uuid(b"b" * 16), "/bench")
         self.node = Node(settings, identity, SystemEntropy(), Compression())
-        self.machine = serving(self.node, settings)
+        self.machine = server = serving(self.node, settings)
+        if is_observed:
+            pages = Pages(self.node, server, Tally(), {}, ("", "", ""), 200)
+            self.machine = Observed(server, server.protocol, pages, ("127.0.0.1", 9644))
         self.disk = Disk()
         self.events: list = []
         self.sent = 0
@@ -94,6 +100,7 @@ def main() -> None:
     parser.add_argument("--version", type=int, default=8)
     parser.add_argument("--idempotent", action="store_true")
     parser.add_argument("--fetch", action="store_true")
+    parser.add_argument("--observed", action="store_true", help="with the pages of metrics around it")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--rounds", type=int, help="so many rounds and no clock: for counting instructions")
     args = parser.parse_args()
@@ -102,7 +109,7 @@ def main() -> None:
 
 
 def measure(args: argparse.Namespace) -> None:
-    world = World(args.flush)
+    world = World(args.flush, is_observed=args.observed)
     world.settle()
     for conn in range(1, args.connections + 1):
         world.events.append(Connected(ConnId(conn), f"127.0.0.1:{40000 + conn}", "127.0.0.1", 9092))

@@ -1,4 +1,4 @@
-"""Run a fuzzer for a while: python -m fuzz [frames|batches]... [--seconds S] [--seed FIRST].
+"""Run a fuzzer for a while: python -m fuzz [frames|batches|pages]... [--seconds S] [--seed FIRST].
 
 Seeds count up from FIRST. The first that fails is named with the command that repeats it, and the exit code is 1.
 """
@@ -9,9 +9,13 @@ import time
 import traceback
 from collections.abc import Callable
 
-from fuzz import batches, frames
+from fuzz import batches, frames, pages
 
-FUZZERS: dict[str, Callable[[int], None]] = {"frames": frames.attack, "batches": batches.attack}
+FUZZERS: dict[str, Callable[[int], None]] = {
+    "frames": frames.attack,
+    "batches": batches.attack,
+    "pages": pages.attack,
+}
 
 
 def main() -> int:

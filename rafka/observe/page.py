@@ -74,17 +74,18 @@ class Page:
         name = self._metric.name
         labels = _labels(self._metric, texts)
         before = f"{labels}," if labels else ""
-        lines = self._lines
+        start, append, count_of = f'{name}_bucket{{{before}le="', self._lines.append, counts.get
         seen = begun = 0
         for index, bound in bounds:
-            seen += sum(counts[bits] for bits in range(begun, index + 1))
-            begun = index + 1
-            lines.append(f'{name}_bucket{{{before}le="{bound}"}} {seen}')
+            while begun <= index:
+                seen += count_of(begun, 0)
+                begun += 1
+            append(f'{start}{bound}"}} {seen}')
         seen = counts.total()
         after = f"{{{labels}}}" if labels else ""
-        lines.append(f'{name}_bucket{{{before}le="+Inf"}} {seen}')
-        lines.append(f"{name}_sum{after} {total}")
-        lines.append(f"{name}_count{after} {seen}")
+        append(f'{start}+Inf"}} {seen}')
+        append(f"{name}_sum{after} {total}")
+        append(f"{name}_count{after} {seen}")
 
     def text(self) -> bytes:
         """End the page and return it."""

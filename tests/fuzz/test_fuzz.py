@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from fuzz import batches, frames
+from fuzz import batches, frames, pages
 from fuzz.memory import bounded
 from rafka.core.effects import Close
 from rafka.net.kafka.session import Protocol
 
 ROOT = Path(__file__).parents[2]
-FRAMES, BATCHES = 500, 4000
+FRAMES, BATCHES, PAGES = 500, 4000, 300
 PARTS = 4
 
 
@@ -26,6 +26,17 @@ def test_hostile_frames_end_their_own_connection_and_nothing_else(part) -> None:
 def test_hostile_batches_are_taken_refused_or_corrupt(part) -> None:
     for seed in range(part, BATCHES, PARTS):
         batches.attack(seed)
+
+
+def test_hostile_guests_of_the_pages_end_their_own_connection_and_nothing_else() -> None:
+    for seed in range(PAGES):
+        pages.attack(seed)
+
+
+def test_a_guest_whose_bytes_reach_the_broker_is_found(monkeypatch) -> None:
+    monkeypatch.setattr(pages.Observed, "_takes", lambda *_: False)
+    with pytest.raises(AssertionError, match="reached the broker"):
+        pages.attack(0)
 
 
 @pytest.mark.parametrize("seed", [864])  # timestamps past 64 bits, compacted
