@@ -223,7 +223,7 @@ class Keeper:
         segment = mark.segment
         former, _ = self._snapshot
         if mark.producers is not None:
-            yield from self._save_producers(mark.end_offset, mark.producers, durably=durably and mark.is_end)
+            yield from self._save_producers(mark.end_offset, mark.producers, durably=mark.is_end)
         if self._epochs_saved != self.epochs.entries and (durably or len(self.epochs.entries) > 1):
             yield from self._save_epochs(durably=durably)
         link = yield from self._save_indexes(mark)

@@ -259,3 +259,25 @@ def test_the_repeat_of_a_deleted_batch_is_known_after_a_crash(keeps: int, flush_
         assert again.log.log_start_offset == offset
         assert again.log.producers.check(header_of(5)) == Duplicate(5), seed
         assert again.log.producers.check(header_of(6)) is None
+
+
+def test_what_a_clean_stop_saves_takes_no_durable_snapshot_away() -> None:
+    config = small(cleanup_compact=False, file_delete_delay_ms=0)
+    world = Keyed(config)
+    world.append((b"k", bytes(60)), **produced(0))
+    world.settle()
+    while len(world.log.segments) < 2:
+        world.append((b"k", bytes(60)))
+    world.log.flush(world.now)
+    while world.log.durable_offset < world.log.log_end_offset:
+        world.step()  # the end of the first segment is marked, and not yet saved
+    offset = world.log.segments[1].base_offset
+    running = world.start(world.log.delete_before(offset, world.now))
+    closing = None
+    while not running.finished or closing is None or not closing.finished:
+        if running.finished and closing is None:
+            closing = world.start(world.log.close())
+        assert world.step() or world.elapse(1) is None
+    for seed in range(8):
+        again = Keyed(config, deepcopy(world.disk), seed)
+        assert again.log.producers.check(header_of(0)) == Duplicate(0), seed
