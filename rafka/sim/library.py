@@ -164,7 +164,8 @@ class LibraryProducer:
         if error is not None:
             scene.note(sent.process, "info", "send")
             ledger.count(f"library: not sent: {type(error).__name__}")
-            if self.wants_acks and not (ledger.is_damaged(key) or ledger.book(key).is_gone):
+            # A partition that is damaged holds up the others: a new producer id waits for all that bears the old one.
+            if self.wants_acks and not (ledger.damaged or ledger.book(key).is_gone):
                 raise Violation("LB1", f"{key}: {sent.value} of {self.name}: {error}")
         elif not self.wants_acks:
             scene.note(sent.process, "info", "send")
