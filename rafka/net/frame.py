@@ -29,7 +29,9 @@ class Frames:
     `frame_bytes_max`; the connection cannot be used after that, because what follows has no boundary.
     """
 
-    __slots__ = ("_body", "_frame_bytes", "_frame_bytes_max", "_have", "_head", "_lent")
+    __slots__ = (
+        "_body", "_frame_bytes", "_frame_bytes_max", "_have", "_head", "_lent", "is_mid_frame",
+    )  # fmt: skip
 
     def __init__(self, frame_bytes_max: int) -> None:
         assert frame_bytes_max > 0
@@ -42,11 +44,8 @@ class Frames:
         self._have = 0
         self._lent = 0
         """How many bytes the driver was asked to fill; 0 when it was not."""
-
-    @property
-    def is_mid_frame(self) -> bool:
+        self.is_mid_frame = False
         """Whether a frame has begun that is not whole: a peer that stops here is slow, or hostile."""
-        return self._body is not None or bool(self._head)
 
     @property
     def held_bytes(self) -> int:
@@ -62,6 +61,16 @@ class Frames:
 
     def receive(self, data: memoryview) -> list[memoryview]:
         """Take what came and cut it into frames."""
+        end = len(data)
+        if not self.is_mid_frame and end >= SIZE.size:
+            (frame_bytes,) = SIZE.unpack_from(data)
+            if frame_bytes == end - SIZE.size <= self._frame_bytes_max:
+                return [data[SIZE.size :]]  # one frame and no more: nearly always
+        frames = self._cut(data)
+        self.is_mid_frame = self._body is not None or bool(self._head)
+        return frames
+
+    def _cut(self, data: memoryview) -> list[memoryview]:
         assert not self._lent, "the driver receives into the lent buffer until it is full"
         frames: list[memoryview] = []
         position = self._go_on(data, frames) if self._body is not None or self._head else 0
@@ -94,7 +103,9 @@ class Frames:
         assert self._lent, "nothing was lent"
         self._have += self._lent
         self._lent = 0
-        return self._finished()
+        frames = self._finished()
+        self.is_mid_frame = self._body is not None
+        return frames
 
     def _checked(self, frame_bytes: int) -> int:
         if frame_bytes < 0:

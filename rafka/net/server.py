@@ -114,7 +114,13 @@ class Server:
             else:
                 self._effects.append(effect)
         for conn, connection in self._sendable.items():
-            self._send(conn, connection)
+            if connection.is_closing:
+                continue
+            pieces = connection.session.drain()
+            if pieces:
+                self._effects.append(Send(conn, pieces))
+            if connection.is_paused:
+                self._resume(conn, connection)
         self._sendable.clear()
         effects, self._effects = self._effects, []
         return effects
@@ -256,13 +262,8 @@ class Server:
                 self._released += order.released()
             self._sendable[conn] = connection
 
-    def _send(self, conn: ConnId, connection: _Connection) -> None:
-        if connection.is_closing:
-            return
-        pieces = connection.session.drain()
-        if pieces:
-            self._effects.append(Send(conn, pieces))
-        if connection.is_paused and connection.session.unanswered <= self.limits.unanswered_max // 2:
+    def _resume(self, conn: ConnId, connection: _Connection) -> None:
+        if connection.session.unanswered <= self.limits.unanswered_max // 2:
             connection.is_paused = False
             self._effects.append(Resume(conn))
 

@@ -223,13 +223,16 @@ class Session:
                 return slot
         raise AssertionError(f"nobody asked for {correlation}")
 
-    def drain(self) -> list[Piece]:
+    def drain(self) -> Sequence[Piece]:
         """Give up the pieces that may leave: answers whose requests have no unanswered one before them."""
         if not self.has_answers:
-            return []
+            return ()
         self.has_answers = False
         order = self._order
         left = self._protocol.left
+        if len(order) == 1 and (only := order[0].pieces) is not None and len(only) == 1:
+            left.append(order.popleft())
+            return only  # one request, one buffer: there is nothing to join
         pieces: list[Piece] = []
         small = 0
         while order and (answer := order[0].pieces) is not None:
