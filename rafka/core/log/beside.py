@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from errno import ENOENT
 
+from rafka.core.config import LogConfig
 from rafka.core.effects import Read, SyncDir, Unlink
 from rafka.core.errors import CorruptRecord
 from rafka.core.events import Failed, Loaded
@@ -27,9 +28,12 @@ from rafka.core.log.index import (
     offsets_in,
     times_in,
 )
+from rafka.core.log.restored import Restored
 from rafka.core.log.segment import UNBOUNDED, Segment
+from rafka.core.machine import Outbox
 from rafka.core.record.batch import HEADER_BYTES, LENGTH_OVERHEAD, MAGIC, Header, check, size_at
 from rafka.core.script import Script
+from rafka.core.types import File, Uuid
 
 LOOKUP_BYTES = 16 << 10
 CHECK_BYTES = 128 << 10
@@ -43,7 +47,19 @@ class Moved(Exception):
 class Beside(Appender):
     """A log as it is read back."""
 
-    __slots__ = ()
+    __slots__ = ("is_swapping",)
+
+    def __init__(
+        self,
+        directory: File,
+        out: Outbox,
+        config: LogConfig,
+        identity: tuple[Uuid, int],
+        restored: Restored | None = None,
+    ) -> None:
+        super().__init__(directory, out, config, identity, restored)
+        self.is_swapping = False
+        """Whether a segment is taking the place of others, on disk."""
 
     # ---- batches -----------------------------------------------------------------------------------
 
@@ -227,8 +243,10 @@ class Beside(Appender):
 
         yield from self._each(segment, 0, link.position, take)
         _agree(made.chain, link.chain, 0)
-        while self._is_saving:
+        while self._is_saving or self.is_swapping:
             yield SyncDir(self.directory)  # whatever comes of it, something was saved meanwhile
+        if not self.segments or self._segment_of(segment.base_offset) is not segment:
+            raise Moved  # another has its names now
         if segment.saved is not link or segment.is_restored:
             return
         made.mark_time()

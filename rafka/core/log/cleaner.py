@@ -165,9 +165,9 @@ class _Cleaning:
         return Cleaned(end, self._before, self._after)
 
     def check(self, segments: Sequence[Segment]) -> None:
-        """Raise Gone if the segments are not there any more, or not what they were."""
+        """Raise Gone if the segments are not there any more, not what they were, or somebody writes files of theirs."""
         log = self.log
-        is_free = not (log.is_offline or log.is_truncating)
+        is_free = not (log.is_offline or log.is_truncating) and all(one.is_kept for one in segments)
         if not is_free or log.generation != self._generation or not log.has_segments(segments):
             raise Gone
 

@@ -24,7 +24,7 @@ _SUFFIXES = (SUFFIX, ".index", ".timeindex", ".chain", ".snapshot")
 class Upkeep(Reader):
     """A log as its housekeeping sees it."""
 
-    __slots__ = ("_doomed", "_fresh", "first_dirty_offset", "is_swapping", "is_truncating")
+    __slots__ = ("_doomed", "_fresh", "first_dirty_offset", "is_truncating")
 
     def __init__(
         self,
@@ -37,8 +37,6 @@ class Upkeep(Reader):
         super().__init__(directory, out, config, identity, restored)
         self.first_dirty_offset = -1
         """Where the last cleaning ended; -1: there was none that we know of."""
-        self.is_swapping = False
-        """Whether a segment is taking the place of others, on disk."""
         self.is_truncating = False
         """Whether the end is being cut: the cleaner keeps its hands off."""
         self._doomed: deque[tuple[int, list[File]]] = deque()

@@ -5,9 +5,12 @@ from typing import Any
 from rafka.core.effects import Sync, SyncDir
 from rafka.core.errors import CorruptRecord
 from rafka.core.log import beside, checkpoint, cleaner, compaction, opening, swap, upkeep
+from rafka.core.log.append import Appender
 from rafka.core.log.log import Log
 from rafka.core.log.opening import Opening
-from rafka.core.types import File, Now
+from rafka.core.log.retention import expired
+from rafka.core.node.housekeeping import Housekeeping
+from rafka.core.types import Now
 from rafka.sim.zoo.registry import Plant, family, without
 from rafka.sim.zoo.storage import KEEPER
 
@@ -187,19 +190,27 @@ def _cuts_in_the_middle(plant: Plant) -> None:
     "retention lets go of the empty segment that is appended to",
     "LV",
     "LO1",
+    "LO3",
     "crash",
     "assertion",
-    faults=("proc.boundary", "proc.power"),
+    faults=("proc.boundary", "proc.power", "disk.full"),
+    segment_bytes=1000,
     retention_ms=1500,
     file_delete_delay_ms=10,
 )
 def _drops_empty(plant: Plant) -> None:
+    def all_of(log: Any, now: Now) -> Any:
+        yield from log.delete_before(log.log_end_offset, now)
+        return 0
+
     def retain(original: Any, log: Any, high_watermark: int, now: Now) -> Any:
-        if log.segments and log.segments[-1].size_bytes == 0 and log.log_start_offset == log.log_end_offset:
+        active, end_offset = log._active, log.log_end_offset
+        is_empty = active is not None and active.size_bytes == 0 and log.log_start_offset < end_offset
+        over = expired(log.segments, high_watermark, end_offset, log.config, now.wall) if is_empty else 0
+        if is_empty and over == len(log.segments):
             plant.hit()
-            log.doom([File(f"{log.directory}/{name}") for name in upkeep.names(log.segments[-1])])
             log._active = None
-            del log.segments[:]
+            return all_of(log, now)
         return original(log, high_watermark, now)
 
     plant.patch(Log, "retain", retain)
@@ -242,3 +253,72 @@ def _removes_first(plant: Plant) -> None:
         yield from original(log, old, new, still)
 
     plant.patch(swap, "_commit", committed)
+
+
+@bug(
+    "S20",
+    "here",
+    "a sync whose answer overtakes that of a failing write vouches for what was not written",
+    "LV",
+    "LO1",
+    "crash",
+    "assertion",
+    faults=("disk.eio-write", "disk.slow"),
+    segment_bytes=300,
+    in_flight=5,
+    flush_os=False,
+)
+def _vouches_early(plant: Plant) -> None:
+    def named_offset(original: Any, log: Any) -> int:
+        told = original(log)
+        synced = (
+            log._synced_offset if log._unnamed is None else min(log._synced_offset, log._unnamed.base_offset)
+        )
+        if synced > told:
+            plant.hit()
+        return synced
+
+    plant.patch(Appender, "_named_offset", named_offset)
+
+
+@bug(
+    "S21",
+    "here",
+    "what producers did goes with the segments that are deleted",
+    "LO2",
+    "TX1",
+    faults=("proc.power", "net.reset", "net.stall"),
+    segment_bytes=500,
+    retention_ms=300,
+    flush_os=False,
+)
+def _forgets_producers(plant: Plant) -> None:
+    def keep(original: Any, log: Any, offset: int) -> Any:
+        for effect in original(log, offset):
+            assert effect is not None
+            plant.hit()
+            break
+        return
+        yield
+
+    plant.patch(Log, "_keep_producers", keep)
+
+
+@bug(
+    "S22",
+    "here",
+    "a cleaning is forgotten when the node stops, and ends after that",
+    "assertion",
+    faults=("proc.shutdown", "disk.slow"),
+    compacts=True,
+    segment_bytes=250,
+    cleaner_backoff_ms=1,
+)
+def _forgets_cleaning(plant: Plant) -> None:
+    def end(original: Any, house: Any) -> None:
+        if house._cleaning is not None:
+            plant.hit()
+            house._cleaning = None
+        original(house)
+
+    plant.patch(Housekeeping, "end", end)

@@ -7,7 +7,7 @@ from rafka.core.coordinator.group.classic import Group, State
 from rafka.core.coordinator.group.rebalance import Rounds
 from rafka.core.coordinator.group.shard import GroupShard
 from rafka.core.errors import ErrorCode
-from rafka.core.machine import Decision
+from rafka.core.machine import Decision, OffsetWaiters
 from rafka.core.node.groups import Groups
 from rafka.core.types import Now
 from rafka.net.order import Order
@@ -279,3 +279,25 @@ def _serves_unloaded(plant: Plant) -> None:
         return one
 
     plant.patch(Groups, "load", load)
+
+
+@bug(
+    "G20",
+    "here",
+    "who asks in the turn in which records are lost waits for less than they did",
+    "assertion",
+    "GR3",
+    "LV",
+    **BUSY,
+    faults=("disk.full", "proc.slow-cpu", "client.hang-up"),
+    offsets_partitions=1,
+    session_ms=400,
+)
+def _waits_for_less(plant: Plant) -> None:
+    def wait(original: Any, waiters: Any, reached: int, waiter: Any) -> None:
+        del original
+        if waiters._queue and waiters._queue[-1][0] > reached:
+            plant.hit()
+        waiters.wait(reached, waiter)
+
+    plant.patch(OffsetWaiters, "wait_with_the_last", wait)

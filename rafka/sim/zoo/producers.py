@@ -174,3 +174,23 @@ def _expires_active(plant: Plant) -> None:
 
 
 assert module.BATCHES_KEPT == 5
+
+
+@bug(
+    "T32",
+    "here; Kafka does so",
+    "of batches in flight one overtakes another that a full disk refused",
+    "TX1",
+    "LO2",
+    faults=("disk.full",),
+    in_flight=5,
+)
+def _overtakes(plant: Plant) -> None:
+    def check(original: Any, producers: Any, header: Any) -> Any:
+        found = original(producers, header)
+        if found is not None and header.producer_id not in producers._states:
+            plant.hit()
+            return None
+        return found
+
+    plant.patch(Producers, "check", check)

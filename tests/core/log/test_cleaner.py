@@ -265,3 +265,26 @@ def test_a_disk_that_refuses_spoils_nothing(op) -> None:
         world.crash(5)
         assert not world.log.is_offline
         holds(world.read(), world.sent)
+
+
+@pytest.mark.parametrize("head_start", range(0, 40, 2))
+def test_an_index_that_is_made_anew_meanwhile_is_never_that_of_another_segment(head_start: int) -> None:
+    world = Keyed()
+    history(world)
+    world.crash(1)  # nothing is in memory any more
+    base = world.log.segments[1].base_offset
+    index = world.disk.files[f"{DIRECTORY}/{base:020d}.chain"]
+    index.data[-1] ^= 1
+    cleaning = world.start(world.cleaning())
+    for _ in range(head_start):
+        world.step()
+    search = world.start(world.log.lookup(base))
+    world.settle()
+    assert cleaning.finished
+    assert search.finished
+    found = world.read()
+    for seed in (None, 1, 2):
+        again = Keyed(disk=copy.deepcopy(world.disk), power=seed)
+        assert not again.log.is_offline, again.notes
+        assert again.read() == found
+    holds(found, world.sent)
