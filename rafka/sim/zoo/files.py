@@ -70,7 +70,11 @@ def _cleans_active(plant: Plant) -> None:
             plant.hit()
         return list(log.segments)
 
+    def check(original: Any, cleaning: Any, segments: Any) -> None:
+        original(cleaning, [segment for segment in segments if segment.is_kept])
+
     plant.patch(upkeep.Upkeep, "closed_segments", closed)
+    plant.patch(cleaner._Cleaning, "check", check)
 
 
 @bug(
