@@ -248,6 +248,7 @@ def _retains_too_little(plant: Plant) -> None:
     "GR1",
     "GR3",
     "LV",
+    "LB1",
     **OFFSETS_CLEANED,
 )
 def _removes_first(plant: Plant) -> None:

@@ -238,7 +238,13 @@ def _first_only(plant: Plant) -> None:
     plant.patch(shard, "commit", commit)
 
 
-@bug("G17", "KAFKA-10614 class", "the records of a group are folded in another order than the log's", "GR3")
+@bug(
+    "G17",
+    "KAFKA-10614 class",
+    "the records of a group are folded in another order than the log's",
+    "GR3",
+    "GR1",
+)
 def _load_order(plant: Plant) -> None:
     def replay(original: Any, log: Any, codecs: Any, take: Any) -> Any:
         records: list[Any] = []

@@ -187,6 +187,7 @@ def _end_goes_back(plant: Plant) -> None:
     "a torn tail is taken for whole: the CRC is not checked at a start",
     "LO3",
     "LO2",
+    "LV",
     faults=("proc.power", "loss.pages"),
     value_bytes=3000,
     flush_os=True,
@@ -234,7 +235,7 @@ def _does_not_write_again(plant: Plant) -> None:
     plant.patch(opening, "scan", scan)
 
 
-@bug("S06", "here", "what a start finds is promised without a sync", "LO1")
+@bug("S06", "here", "what a start finds is promised without a sync", "LO1", "LO2")
 def _promises_what_it_finds(plant: Plant) -> None:
     def keep(original: Any, segment: Any, directory: Any, *, cut: bool) -> Any:
         plant.hit()
@@ -262,7 +263,7 @@ def _lost_snapshot(plant: Plant) -> None:
     plant.patch(Opening, "_snapshot_of", snapshot_of)
 
 
-@bug("S07", "here", "the cut of a torn batch header loses the whole batch before it", "LO1")
+@bug("S07", "here", "the cut of a torn batch header loses the whole batch before it", "LO1", "LO3")
 def _cuts_too_much(plant: Plant) -> None:
     def keep(original: Any, segment: Any, directory: Any, *, cut: bool) -> Any:
         size = segment.size_bytes
