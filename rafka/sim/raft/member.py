@@ -50,6 +50,7 @@ class Member:
         "high_watermark",
         "id",
         "key",
+        "led_since",
         "life",
         "offset_ns",
         "paused_until",
@@ -71,6 +72,8 @@ class Member:
         """How many disks it has had before."""
         self.key = self._key()
         self.life = 0
+        self.led_since = 0
+        """When it became leader, by its own clock."""
         self.timer_at = NEVER
         self.paused_until = 0
         self.applied_offset = 0

@@ -21,7 +21,7 @@ from rafka.core.raft.messages import (
 from rafka.core.raft.voters import NOBODY, ReplicaKey, Voter, VoterSet
 from rafka.sim.raft.disk import Disk
 from rafka.sim.raft.member import Member
-from rafka.sim.raft.world import START, STRIKE, World
+from rafka.sim.raft.world import START, STRIKE, TIMER, World
 
 SITE_KINDS = (
     VoteRequest,
@@ -141,6 +141,8 @@ class Nemesis:
         if member is not None:
             self.world.hit("jump")
             member.offset_ns += self.span()
+            member.timer_at = self.world.now
+            self.world.at(0, TIMER, member.id, member.life)
 
     def disk_loss(self) -> None:
         """Give one a new, empty disk, if of every voter set enough keep theirs."""

@@ -24,7 +24,7 @@ from rafka.core.raft.messages import FetchRequest, FetchResponse, Message, VoteR
 from rafka.core.raft.raft import Raft
 from rafka.core.raft.roles import Leader
 from rafka.core.raft.transitions import START, is_legal
-from rafka.core.raft.voters import NO_OFFSET, ReplicaKey
+from rafka.core.raft.voters import NO_OFFSET, ReplicaKey, VoterSet
 from rafka.sim.raft.member import Member, decode, step
 
 
@@ -55,6 +55,10 @@ class Oracle:
         """Epoch → where its leader change stands."""
         self.acked: dict[tuple[ReplicaKey, int], int] = {}
         """Replica and epoch → up to where it has acknowledged."""
+        self.acks: dict[tuple[ReplicaKey, int, int], int] = {}
+        """Replica, epoch and offset that it has acknowledged → the chain of its log there."""
+        self.sets: list[tuple[int, VoterSet]] = []
+        """End offset → voter set, of what is committed."""
         self.progress: dict[tuple[int, ReplicaKey], int] = {}
         """Epoch and replica → what its leader counts."""
         self.acknowledged = 0
@@ -147,6 +151,8 @@ class Oracle:
             raise Broken(
                 "RA5", f"{member.id} cuts its log at {end_offset}, committed is {member.high_watermark}"
             )
+        if end_offset < self.progress.get((raft.epoch, member.key), -1):
+            raise Broken("RA7", f"{member.id} cuts its log at {end_offset}, and its leader counts more")
         self.checked["RA5"] += 1
 
     def begins(self, member: Member, start_offset: int) -> None:
@@ -174,6 +180,11 @@ class Oracle:
             )
         if decode(snapshot.data) != (end_offset, self.history[end_offset]):
             raise Broken("RA12", f"{member.id}'s snapshot of {end_offset} holds something else")
+        voters = [voters for at, voters in self.sets if at <= end_offset]
+        if voters and voters[-1] != snapshot.voters:
+            raise Broken(
+                "RA11", f"{member.id}'s snapshot of {end_offset} names {snapshot.voters}: {voters[-1]}"
+            )
         self.checked["RA12"] += 1
 
     def restores(self, member: Member, snapshot: Snapshot) -> None:
@@ -205,6 +216,8 @@ class Oracle:
             self.epochs[end_offset] = batch.epoch
             if batch.kind == DATA:
                 self.writes[batch.content] = end_offset
+            elif batch.kind == VOTERS:
+                self.sets.append((end_offset, batch.content))
         elif self.history.get(end_offset) != chain:
             raise Broken("RA4", f"{member.id} applies at {batch.base_offset} what was not committed there")
         self.checked["RA4"] += 1
@@ -237,6 +250,19 @@ class Oracle:
             raise Broken("RA8", f"{member.id} commits {reached}, which {have} of {raft.voters} have durably")
         self.checked["RA8"] += 1
 
+    def leads_on(self, member: Member, raft: Raft, local: int) -> None:
+        """Look at a leader from time to time: it resigns if no majority fetches (LV); new voters have their time."""
+        role = raft.role
+        if not isinstance(role, Leader):
+            return
+        since = local - raft.settings.fetch_timeout_ns * 5  # a window, half of one, new voters
+        needed = raft.voters.majority - role.is_voter
+        if member.led_since >= since or needed <= 0:
+            return
+        heard = sum(one.fetched_at >= since for one in role.voters.values())
+        if heard < needed:
+            raise Broken("LV", f"{member.id} leads epoch {raft.epoch} on, though no majority fetches")
+
     # ---- messages --------------------------------------------------------------------------------------
 
     def sends(self, member: Member, message: Message) -> None:
@@ -265,8 +291,12 @@ class Oracle:
                 f"{member.id} acknowledges {message.fetch_offset}, its disk has {member.disk.end_offset}",
             )
         key = (member.key, message.epoch)
-        if message.fetch_offset > self.acked.get(key, -1):
-            self.acked[key] = message.fetch_offset
+        offset = message.fetch_offset
+        if offset > self.acked.get(key, -1):
+            self.acked[key] = offset
+        chain = member.chains.get(offset)
+        if chain is not None:
+            self.acks[member.key, message.epoch, offset] = chain
 
     def _votes(self, member: Member, message: VoteRequest | VoteResponse, election: Election) -> None:
         if message.pre_vote or message.epoch < election.epoch:
@@ -296,6 +326,9 @@ class Oracle:
         self.progress[name] = end_offset
         if end_offset > self.acked.get((progress.key, raft.epoch), -1):
             raise Broken("RA7", f"{member.id} counts {end_offset} of {message.sender}, which never said so")
+        chain, own = self.acks.get((progress.key, raft.epoch, end_offset)), member.chains.get(end_offset)
+        if chain is not None and own is not None and chain != own:
+            raise Broken("RA7", f"{member.id} counts {end_offset} of {message.sender}, whose log is another")
         self.checked["RA7"] += 1
 
     # ---- disks -----------------------------------------------------------------------------------------

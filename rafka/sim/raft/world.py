@@ -1,8 +1,8 @@
 """The Raft world: replicas, their disks and clocks, and a network of packets, in virtual time, from one seed.
 
 Packets are lost, late, doubled and overtaken, which connections never do, so more goes wrong in less time than over the
-real protocol; what replicas say to one another is the same. The order of events is the order of (time, number). A crash may
-come between any two effects of a turn. After each event the oracle looks at what it has changed.
+real protocol; what replicas say to one another is the same. The order of events is the order of (time, number). A
+crash may come between any two effects of a turn. After each event the oracle looks at what it has changed.
 
 Only this file moves time. What strikes, and when, is in `nemesis.py`.
 """
@@ -36,6 +36,7 @@ from rafka.sim.raft.oracle import Broken, Oracle
 
 MESSAGE, TIMER, VOTED, WRITTEN, CLIENT, START, RESUME, STRIKE = range(8)
 KINDS = ("message", "timer", "vote synced", "log synced", "client", "start", "resume", "strike")
+RESIGNS = "no majority fetches: resigning"
 CHECK_EVERY = 64
 """After how many events the replicas check all their own invariants."""
 
@@ -318,7 +319,13 @@ class World:
         self.at(int(self.knobs.propose_ns * 2 * draw()) + 1, CLIENT, 0)
         pick, what = draw(), draw()
         members = self.members
+        for member in members.values():
+            if member.role == "leader" and member.raft is not None and member.paused_until < self.now:
+                self.oracle.leads_on(member, member.raft, member.local(self.now))
         target = members[int(pick * 1000) % len(members) + 1] if pick < 0.2 else self.leader()
+        if what < 0.15 and pick > 0.4:  # half of the readers believe in the oldest leader that there is
+            leaders = [member for member in members.values() if member.role == "leader" and member.raft]
+            target = min(leaders, key=lambda member: member.epoch) if leaders else None
         if target is None or target.raft is None or target.paused_until > self.now:
             return
         self.ask(target, is_read=what < 0.15)
@@ -411,6 +418,8 @@ def _restore(world: World, member: Member, effect: Restore) -> None:
 
 def _became(world: World, member: Member, effect: Became) -> None:
     world.oracle.became(member, effect)
+    if effect.role == "leader":
+        member.led_since = member.local(world.now)
     if world.said is not None:
         world.tell(f"{member.id} is {effect.role} in epoch {effect.epoch}, led by {effect.leader_id}")
     state = world.faults.get("state", 0.0)
@@ -424,6 +433,8 @@ def _answer(world: World, member: Member, effect: Answer) -> None:
 
 
 def _noted(world: World, member: Member, effect: Noted) -> None:
+    if effect.text == RESIGNS and member.raft is not None and len(member.raft.voters) == 1:
+        raise Broken("LV", f"{member.id} is all the voters there are, and resigns")
     if world.said is not None:
         world.tell(f"{member.id} notes: {effect.text} ({effect.offset})")
 
