@@ -274,7 +274,7 @@ def _removes_first(plant: Plant) -> None:
     flush_os=False,
 )
 def _vouches_early(plant: Plant) -> None:
-    def named_offset(original: Any, log: Any) -> int:
+    def named_offset(original: Any, log: Any) -> Any:
         told = original(log)
         synced = (
             log._synced_offset if log._unnamed is None else min(log._synced_offset, log._unnamed.base_offset)
@@ -299,12 +299,9 @@ def _vouches_early(plant: Plant) -> None:
 )
 def _forgets_producers(plant: Plant) -> None:
     def keep(original: Any, log: Any, offset: int) -> Any:
-        for effect in original(log, offset):
-            assert effect is not None
+        if next(original(log, offset), None) is not None:
             plant.hit()
-            break
-        return
-        yield
+        return ()  # nothing to do
 
     plant.patch(Log, "_keep_producers", keep)
 
