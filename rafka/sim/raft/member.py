@@ -73,7 +73,7 @@ class Member:
         self.key = self._key()
         self.life = 0
         self.led_since = 0
-        """When it became leader, by its own clock."""
+        """When it became leader, or has last changed the voters, by its own clock."""
         self.timer_at = NEVER
         self.paused_until = 0
         self.applied_offset = 0

@@ -141,8 +141,12 @@ class Nemesis:
         if member is not None:
             self.world.hit("jump")
             member.offset_ns += self.span()
-            member.timer_at = self.world.now
-            self.world.at(0, TIMER, member.id, member.life)
+            self.wake(member)
+
+    def wake(self, member: Member) -> None:
+        """Let a node look at its clock now: its timers were armed for another time."""
+        member.timer_at = self.world.now
+        self.world.at(0, TIMER, member.id, member.life)
 
     def disk_loss(self) -> None:
         """Give one a new, empty disk, if of every voter set enough keep theirs."""
@@ -279,6 +283,7 @@ class Nemesis:
                     gone.add(member_id)
         for member in world.members.values():
             member.paused_until = 0
+            self.wake(member)
             if member.id in gone:
                 world.crash(member, reboot_ns=-1)
             elif member.raft is None:

@@ -11,6 +11,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from rafka.core.errors import ErrorCode
+from rafka.core.raft.batch import VOTERS
 from rafka.core.raft.effects import (
     Answer,
     AppendLog,
@@ -362,6 +363,8 @@ class World:
 
 def _append(world: World, member: Member, effect: AppendLog) -> None:
     world.oracle.appends(member, effect)
+    if member.role == "leader" and any(batch.kind == VOTERS for batch in effect.batches):
+        member.led_since = member.local(world.now)  # other voters have to fetch from now on
     member.disk.logs.append(effect)
     _boundary(world, member)
 
@@ -433,7 +436,8 @@ def _answer(world: World, member: Member, effect: Answer) -> None:
 
 
 def _noted(world: World, member: Member, effect: Noted) -> None:
-    if effect.text == RESIGNS and member.raft is not None and len(member.raft.voters) == 1:
+    raft = member.raft
+    if effect.text == RESIGNS and raft is not None and raft.is_voter and len(raft.voters) == 1:
         raise Broken("LV", f"{member.id} is all the voters there are, and resigns")
     if world.said is not None:
         world.tell(f"{member.id} notes: {effect.text} ({effect.offset})")
