@@ -205,7 +205,10 @@ class Keeper:
         try:
             while self._to_save:
                 mark = self._to_save[0]
-                yield from self._save(mark, durably=durably)
+                if any(
+                    segment is mark.segment for segment in self.segments
+                ):  # else its names may be another's now
+                    yield from self._save(mark, durably=durably)
                 if mark in self._to_save:  # unless somebody has said meanwhile that nothing is to be saved
                     self._to_save.remove(mark)
         except StorageError as error:
@@ -232,12 +235,12 @@ class Keeper:
         ensure((yield Write(self._beside(segment, CHAIN), at * LINK_BYTES, [content])))
         segment.keep(link, mark.links)
         if mark.is_end:
-            segment.is_kept = True
             if durably:
                 counts = {INDEX: mark.index_entries, TIME_INDEX: mark.time_entries, CHAIN: mark.links}
                 for suffix in [suffix for suffix, count in counts.items() if count]:
                     ensure((yield Sync(self._beside(segment, suffix), NO_ANSWER)))
                 ensure((yield SyncDir(self.directory)))
+            segment.is_kept = True  # only now: from here on the cleaner may take its files away
         segment.forget_saved()
         if former not in (self._snapshot[0], NO_PRODUCERS, UNKNOWN) and not self._begins_at(former):
             ensure((yield Unlink(self._file(former, SNAPSHOT))))

@@ -5,6 +5,7 @@ import errno
 
 import pytest
 
+from rafka.core.effects import Sync
 from rafka.core.log.cleaner import Cleaned, Uncleanable, dirtiest
 from rafka.core.log.log import Log
 from rafka.core.types import File, Uuid
@@ -282,6 +283,38 @@ def test_an_index_that_is_made_anew_meanwhile_is_never_that_of_another_segment(h
     world.settle()
     assert cleaning.finished
     assert search.finished
+    found = world.read()
+    for seed in (None, 1, 2):
+        again = Keyed(disk=copy.deepcopy(world.disk), power=seed)
+        assert not again.log.is_offline, again.notes
+        assert again.read() == found
+    holds(found, world.sent)
+
+
+def test_a_segment_whose_end_is_being_saved_is_not_replaced_meanwhile() -> None:
+    world = Keyed()
+
+    def go_on_but_for_the_indexes():
+        world.collect()
+        for index, effect in enumerate(world.effects):
+            if not (isinstance(effect, Sync) and effect.file.endswith((".index", ".timeindex", ".chain"))):
+                world.out.route(world.disk.perform(world.effects.pop(index)), world.now)
+                return True
+        return False
+
+    for n in range(12):
+        world.append((b"k%d" % (n % 3), b"%d" % n * 20))
+        while go_on_but_for_the_indexes():
+            pass
+    assert len(world.log.segments) > 2
+    cleaning = world.start(world.cleaning())
+    while go_on_but_for_the_indexes():
+        pass
+    world.settle()  # the indexes at last
+    for n in range(12):
+        world.append((b"k%d" % (n % 3), b"end" * 30))  # what could not be saved is tried again
+        world.settle()
+    assert cleaning.finished
     found = world.read()
     for seed in (None, 1, 2):
         again = Keyed(disk=copy.deepcopy(world.disk), power=seed)
