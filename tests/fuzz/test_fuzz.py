@@ -91,4 +91,4 @@ def test_the_command_says_which_seeds_held() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout == "frames: seeds 3 to 3 held\nbatches: seeds 3 to 3 held\n"
+    assert done.stdout == "frames: seeds 3 to 3 held\nbatches: seeds 3 to 3 held\npages: seeds 3 to 3 held\n"
