@@ -12,7 +12,7 @@ help:
 	@echo "make setup   make .venv with Rafka and its development tools"
 	@echo "make bench   Rafka and Apache Kafka side by side, where the load generator is (PEERS=folder)"
 	@echo "make sim     simulate some hundred seeds that the newest commit chooses (SEEDS=300)"
-	@echo "make test    lint, types, import contracts, fresh seeds of the simulator and all tests"
+	@echo "make test    lint, types, import contracts and all tests"
 
 # A venv without pip (Debian without python3-venv) must not be taken for one the next time.
 $(BIN)/python:
@@ -43,7 +43,7 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint sim
+test: lint
 	$(BIN)/python -m pytest -n 2
 
 # The load generator and the other broker are no part of this project: PEERS says where they are.
